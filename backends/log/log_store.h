@@ -1,0 +1,87 @@
+// LogStore: the raft log on disk. Appending and waiting for the disk are separate calls, so that
+// one sync covers all that arrived while the last one ran. The log is the truth: a write is
+// acknowledged only after Sync returned for it.
+//
+// Errors: a failed Append or Sync is final (the caller stops the process, no retry). kDataLoss at
+// open names file and offset; kResourceExhausted is a full disk: nothing of that append may be
+// counted as written.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/file_env.h"
+#include "base/ids.h"
+#include "base/log_entry.h"
+
+namespace quorate::log {
+
+// Written once when a log is created, checked at each open.
+struct LogIdentity {
+  MemberId member;
+  ClusterId cluster;
+  bool operator==(const LogIdentity&) const = default;
+};
+
+enum class LogSync { kFdatasync, kDsync, kNone };  // kNone: experiments only
+
+struct LogOptions {
+  std::string dir;
+  FileEnv* env = nullptr;
+  uint64_t segment_bytes = 64'000'000;
+  uint32_t spare_segments_max = 2;  // recycled or preallocated segments kept ready
+  LogSync sync = LogSync::kFdatasync;
+  bool read_only = false;  // inspectors: open without repairing or creating
+};
+
+struct LogStats {
+  uint64_t bytes_appended = 0;
+  uint64_t syncs = 0;
+  uint64_t segments = 0;
+};
+
+// Threads: Append, Sync, TruncatePrefix by the one log-writer thread; Read, TermAt, first_index,
+// last_index and stats by any.
+class LogStore {
+ public:
+  virtual ~LogStore() = default;
+
+  // Hands entries (contiguous; an index <= last_index replaces it and all after) and, if given, the
+  // hard state to the operating system in one batch. Not durable before Sync.
+  virtual absl::Status Append(std::span<const Entry> entries,
+                              const HardState* hard_state) = 0;
+  // Everything appended before is durable when it returns.
+  virtual absl::Status Sync() = 0;
+  // Entries up to and including `index` are no longer needed. Whole segments are recycled.
+  virtual absl::Status TruncatePrefix(LogIndex index) = 0;
+
+  // Visits entries [first, last] in order until the visitor answers false. kOutOfRange when first
+  // is below first_index() or last is above last_index().
+  virtual absl::Status Read(LogIndex first, LogIndex last,
+                            absl::FunctionRef<bool(const Entry&)> visitor) const = 0;
+  // Term of an entry in [first_index-1, last_index]; nullopt outside.
+  virtual std::optional<Term> TermAt(LogIndex index) const = 0;
+  virtual LogIndex first_index() const = 0;  // last_index()+1 when empty
+  virtual LogIndex last_index() const = 0;
+  virtual HardState hard_state() const = 0;  // as of open, then as appended
+  virtual LogIdentity identity() const = 0;
+  virtual LogStats stats() const = 0;
+};
+
+// Creates an empty log; kAlreadyExists when there is one.
+absl::StatusOr<std::unique_ptr<LogStore>> CreateSegmentedLog(const LogOptions& options,
+                                                             const LogIdentity& identity);
+// Opens an existing log, repairing a torn tail (logged with file and offset). kNotFound when the
+// folder holds no log; kDataLoss for any other damage.
+absl::StatusOr<std::unique_ptr<LogStore>> OpenSegmentedLog(const LogOptions& options);
+// Lives in memory only: tests, the simulator, and the reference of the conformance suite.
+std::unique_ptr<LogStore> CreateMemoryLog(const LogIdentity& identity);
+
+}  // namespace quorate::log
