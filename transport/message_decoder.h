@@ -26,6 +26,8 @@ class MessageDecoder {
 
   // The stream ended in the middle of a message.
   bool inside_message() const { return prefix_have_ > 0; }
+  // As newly made.
+  bool fresh() const { return prefix_have_ == 0 && encoding_ == Encoding::kIdentity; }
 
  private:
   Result Finish(std::string_view body, Bytes whole, Bytes* message, RpcStatus* error);
