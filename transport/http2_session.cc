@@ -142,8 +142,10 @@ struct Http2Session::Callbacks {
 
   static int SendData(nghttp2_session*, nghttp2_frame*, const uint8_t* frame_header, size_t length,
                       nghttp2_data_source* source, void* user_data) {
-    Self(user_data)->TakeData(static_cast<NativeCall*>(source->ptr), frame_header, length);
-    return 0;
+    Http2Session* self = Self(user_data);
+    self->TakeData(static_cast<NativeCall*>(source->ptr), frame_header, length);
+    // Left alone, one call of mem_send makes frames as long as there are bytes and windows.
+    return self->out_->size() < self->out_bytes_max_ ? 0 : NGHTTP2_ERR_PAUSE;
   }
 
   static const nghttp2_session_callbacks* Get() {
@@ -221,6 +223,7 @@ Protocol::Verdict Http2Session::Receive(std::string_view bytes) {
 
 void Http2Session::Pull(OutputBuffer* out, size_t bytes_max) {
   out_ = out;
+  out_bytes_max_ = bytes_max;
   do {
     while (out->size() < bytes_max) {
       const uint8_t* data = nullptr;
