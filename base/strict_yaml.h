@@ -27,7 +27,7 @@ class YamlNode {
  public:
   enum class Kind { kNull, kScalar, kList, kMap };
   Kind kind() const;
-  int line() const;                 // 1-based
+  int line() const;                                 // 1-based
   absl::Status Error(std::string_view what) const;  // "file:line: what"
 
   // Scalars. A value of the wrong shape or out of [min, max] is an error that names key and line.
