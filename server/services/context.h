@@ -109,6 +109,6 @@ void AddWatchService(ServiceContext* context, WatchStreams* streams,
 void AddLeaseService(ServiceContext* context, transport::ServiceTable* table);
 void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* table);
 void AddClusterService(ServiceContext* context, transport::ServiceTable* table);
-void AddHealthAndReflection(transport::ServiceTable* table);
+void AddHealthAndReflection(ServiceContext* context, transport::ServiceTable* table);
 
 }  // namespace quorate::server
