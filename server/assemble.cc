@@ -6,10 +6,9 @@
 #include <future>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/status_util.h"
+#include "base/text.h"
 #include "consensus/raft.h"
 #include "server/data_dir.h"
 #include "server/http_endpoints.h"
@@ -23,8 +22,6 @@ namespace quorate::server {
 namespace {
 
 constexpr uint64_t kOverheadBytes = 512 << 10;  // etcd's allowance above --max-request-bytes
-
-std::string Hex(uint64_t id) { return absl::StrCat(absl::Hex(id)); }
 
 transport::ServerOptions TransportOptions(const ServerConfig& config, const Clock* clock,
                                           transport::RpcObserver* observer) {
@@ -60,8 +57,7 @@ engine::EngineOptions EngineOptionsOf(const ServerConfig& config, Allocator* all
   options.request_bytes_max = config.request_bytes_max;
   options.txn_ops_max = config.txn_ops_max;
   const int64_t election_ns = config.tick_ns * config.election_ticks;
-  options.lessor.ttl_min_seconds =
-      (3 * election_ns / 2 + kNanosPerSecond - 1) / kNanosPerSecond;
+  options.lessor.ttl_min_seconds = (3 * election_ns / 2 + kNanosPerSecond - 1) / kNanosPerSecond;
   return options;
 }
 
@@ -120,8 +116,8 @@ absl::Status Node::Parts::Bind() {
     transport::ServerOptions http = TransportOptions(config, &clock, nullptr);
     http.io_threads = 1;
     QR_RETURN_IF_ERROR(AddListeners(urls, flag, Serve::kHttpOnly, &http));
-    QR_ASSIGN_OR_RETURN(*out, transport::CreateServerTransport("native", http, &services,
-                                                               std::move(handler)));
+    QR_ASSIGN_OR_RETURN(
+        *out, transport::CreateServerTransport("native", http, &services, std::move(handler)));
     return (*out)->Bind();
   };
   LogInfo("configuring peer listeners", {{"listen-peer-urls", config.listen_peer_urls}});
@@ -149,11 +145,10 @@ void Node::Parts::BuildServices() {
 absl::Status Node::Parts::OpenData() {
   QR_ASSIGN_OR_RETURN(allocator, CreateAllocator(config.allocator, config.allocator_options));
   QR_ASSIGN_OR_RETURN(data, OpenDataDir(config, PosixFileEnv(), allocator.get()));
-  LogInfo("opened data directory",
-          {{"path", config.data_dir},
-           {"backend", config.backend},
-           {"log-first-index", data.log->first_index().value()},
-           {"log-last-index", data.log->last_index().value()}});
+  LogInfo("opened data directory", {{"path", config.data_dir},
+                                    {"backend", config.backend},
+                                    {"log-first-index", data.log->first_index().value()},
+                                    {"log-last-index", data.log->last_index().value()}});
   const int64_t start_ns = clock.MonotonicNs();
   int64_t told_ns = start_ns;
   uint64_t records_read = 0;
@@ -187,13 +182,12 @@ absl::Status Node::Parts::BuildReplica() {
   initial.last_index = data.log->last_index();
   initial.applied = engine->applied_index();
   QR_ASSIGN_OR_RETURN(initial.entries, EntriesAfter(*data.log, initial.applied));
-  initial.term_before_first =
-      data.log->TermAt(data.log->first_index().Prev()).value_or(Term(0));
+  initial.term_before_first = data.log->TermAt(data.log->first_index().Prev()).value_or(Term(0));
   random = std::make_unique<Random>(static_cast<uint64_t>(clock.WallNs()) ^
                                     data.identity.member.value());
   LogInfo(data.fresh ? "starting local member" : "restarting local member",
-          {{"local-member-id", Hex(data.identity.member.value())},
-           {"cluster-id", Hex(data.identity.cluster.value())},
+          {{"local-member-id", HexText(data.identity.member.value())},
+           {"cluster-id", HexText(data.identity.cluster.value())},
            {"commit-index", initial.hard_state.commit.value()},
            {"entries-to-replay", static_cast<uint64_t>(initial.entries.size())}});
   raft = std::make_unique<consensus::Raft>(raft_config, std::move(initial), random.get());
@@ -219,9 +213,10 @@ absl::Status Node::Parts::BuildReplica() {
   writer_options.catchup_entries = config.catchup_entries;
   backend_writer = std::make_unique<BackendWriter>(
       writer_options, data.backend.get(), &clock,
-      BackendWriter::Events{
-          [this](uint64_t sequence) { loop->Flushed(sequence); },
-          [this](LogIndex through) { log_writer->Submit({{}, std::nullopt, through}); }},
+      BackendWriter::Events{[this](uint64_t sequence) { loop->Flushed(sequence); },
+                            [this](LogIndex through) {
+                              log_writer->Submit({{}, std::nullopt, through});
+                            }},
       engine->applied_index());
   workers = std::make_unique<WorkerPool>(config.worker_threads);
   ReplicaLoop::Options loop_options;
@@ -232,7 +227,7 @@ absl::Status Node::Parts::BuildReplica() {
                                        backend_writer.get(), workers.get(), &clock);
 
   ids = std::make_unique<IdGenerator>(data.identity.member, clock.WallNs());
-  context = {&config,     &clock,         loop.get(), backend_writer.get(),
+  context = {&config,       &clock,    loop.get(),          backend_writer.get(),
              workers.get(), ids.get(), data.identity.member};
   metrics.config = &config;
   metrics.member = data.identity.member;
@@ -267,11 +262,10 @@ absl::Status Node::Parts::Publish() {
   }
   QR_RETURN_IF_ERROR(ProposeAndWait(publish));
   LogInfo("published local member to cluster through raft",
-          {{"local-member-id", Hex(data.identity.member.value())},
-           {"local-member-attributes",
-            absl::StrCat("{Name:", config.name, " ClientURLs:[",
-                         absl::StrJoin(config.advertise_client_urls, " "), "]}")},
-           {"cluster-id", Hex(data.identity.cluster.value())},
+          {{"local-member-id", HexText(data.identity.member.value())},
+           {"local-member-attributes", StrCat("{Name:", config.name, " ClientURLs:[",
+                                              StrJoin(config.advertise_client_urls, " "), "]}")},
+           {"cluster-id", HexText(data.identity.cluster.value())},
            {"publish-timeout", FormatGoDuration(config.RequestTimeoutNs())}});
   std::promise<std::string> version;
   loop->Run([&](Replica& r) { version.set_value(r.engine().cluster_version()); });
@@ -281,8 +275,8 @@ absl::Status Node::Parts::Publish() {
   set_version.mutable_cluster_version_set()->set_ver(kClusterVersion);
   QR_RETURN_IF_ERROR(ProposeAndWait(set_version));
   LogInfo("set initial cluster version",
-          {{"cluster-id", Hex(data.identity.cluster.value())},
-           {"local-member-id", Hex(data.identity.member.value())},
+          {{"cluster-id", HexText(data.identity.cluster.value())},
+           {"local-member-id", HexText(data.identity.member.value())},
            {"cluster-version", "3.7"}});
   return absl::OkStatus();
 }
@@ -305,7 +299,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config) {
 absl::Status Node::Start() {
   Parts& p = *parts_;
   LogInfo("starting etcd server",
-          {{"local-member-id", Hex(p.data.identity.member.value())},
+          {{"local-member-id", HexText(p.data.identity.member.value())},
            {"local-server-version", kEtcdVersion},
            {"cluster-version", p.engine->cluster_version().empty() ? "to_be_decided" : "3.7"}});
   p.log_writer->Start();
@@ -313,15 +307,15 @@ absl::Status Node::Start() {
   p.loop->Start();
   QR_RETURN_IF_ERROR(p.Publish());
   const uint64_t term = p.loop->counters().term.load();
-  const std::string self = Hex(p.data.identity.member.value());
-  Log(LogLevel::kInfo, absl::StrCat(self, " became leader at term ", term), {}, "raft");
-  Log(LogLevel::kInfo,
-      absl::StrCat("raft.node: ", self, " elected leader ", self, " at term ", term), {}, "raft");
+  const std::string self = HexText(p.data.identity.member.value());
+  Log(LogLevel::kInfo, StrCat(self, " became leader at term ", term), {}, "raft");
+  Log(LogLevel::kInfo, StrCat("raft.node: ", self, " elected leader ", self, " at term ", term), {},
+      "raft");
   p.peer_transport->Serve();
-  LogInfo("serving peer traffic", {{"address", absl::StrJoin(p.config.listen_peer_urls, ",")}});
+  LogInfo("serving peer traffic", {{"address", StrJoin(p.config.listen_peer_urls, ",")}});
   if (p.metrics_transport != nullptr) {
     p.metrics_transport->Serve();
-    LogInfo("serving metrics", {{"address", absl::StrJoin(p.config.listen_metrics_urls, ",")}});
+    LogInfo("serving metrics", {{"address", StrJoin(p.config.listen_metrics_urls, ",")}});
   }
   p.client_transport->Serve();
   LogInfo("now serving peer/client/metrics",

@@ -24,10 +24,10 @@ namespace quorate::server {
 class BackendWriter {
  public:
   struct Options {
-    uint64_t write_bytes_max = 8 << 20;      // chunks that share one backend write
-    uint64_t sync_every_entries = 10000;     // etcd's --snapshot-count
+    uint64_t write_bytes_max = 8 << 20;   // chunks that share one backend write
+    uint64_t sync_every_entries = 10000;  // etcd's --snapshot-count
     uint64_t sync_every_bytes = 256 << 20;
-    uint64_t catchup_entries = 5000;         // log kept behind the synced index
+    uint64_t catchup_entries = 5000;  // log kept behind the synced index
   };
   struct Events {
     std::function<void(uint64_t sequence)> flushed;        // chunk is readable from the backend
@@ -45,7 +45,7 @@ class BackendWriter {
 
   bool Poll();  // false = there was nothing to do
 
-  kv::KvSizes sizes() const;                      // any thread, as of the last write
+  kv::KvSizes sizes() const;  // any thread, as of the last write
   const ConcurrentHistogram& write_durations() const { return write_durations_; }
   uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
 

@@ -5,11 +5,8 @@
 #include <algorithm>
 
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "base/clock.h"
+#include "base/text.h"
 
 namespace quorate::server {
 namespace {
@@ -27,12 +24,12 @@ absl::StatusOr<std::vector<std::string>> UrlsOf(const std::string& cluster,
                                                 const std::string& name) {
   std::vector<std::string> urls;
   size_t others = 0;
-  for (std::string_view item : absl::StrSplit(cluster, ',', absl::SkipWhitespace())) {
-    const std::pair<std::string_view, std::string_view> parts =
-        absl::StrSplit(item, absl::MaxSplits('=', 1));
+  for (std::string_view item : StrSplit(cluster, ',')) {
+    if (item.empty()) continue;
+    const auto parts = SplitOnce(item, '=');
     if (parts.second.empty()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--initial-cluster: \"", item, "\" is not of the form name=url"));
+          StrCat("--initial-cluster: \"", item, "\" is not of the form name=url"));
     }
     if (parts.first == name) {
       urls.emplace_back(parts.second);
@@ -41,13 +38,13 @@ absl::StatusOr<std::vector<std::string>> UrlsOf(const std::string& cluster,
     }
   }
   if (urls.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "couldn't find local name \"", name, "\" in the initial cluster configuration"));
+    return absl::InvalidArgumentError(
+        StrCat("couldn't find local name \"", name, "\" in the initial cluster configuration"));
   }
   if (others != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--initial-cluster names ", others,
-        " more member(s); this version runs a cluster of one: leave only ", name, "=..."));
+    return absl::InvalidArgumentError(
+        StrCat("--initial-cluster names ", others,
+               " more member(s); this version runs a cluster of one: leave only ", name, "=..."));
   }
   std::sort(urls.begin(), urls.end());
   return urls;
@@ -73,18 +70,18 @@ absl::Status SetIdentity(const OptionValues& values, ServerConfig& config) {
   if (values.Source("initial-cluster") == OptionSource::kDefault) {
     std::vector<std::string> items;
     for (const std::string& url : config.advertise_peer_urls) {
-      items.push_back(absl::StrCat(config.name, "=", url));
+      items.push_back(StrCat(config.name, "=", url));
     }
-    cluster = absl::StrJoin(items, ",");
+    cluster = StrJoin(items, ",");
   }
   absl::StatusOr<std::vector<std::string>> urls = UrlsOf(cluster, config.name);
   if (!urls.ok()) return urls.status();
   std::vector<std::string> advertised = config.advertise_peer_urls;
   std::sort(advertised.begin(), advertised.end());
   if (*urls != advertised) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--initial-cluster has ", absl::StrJoin(*urls, ","),
-        " but missing from --initial-advertise-peer-urls=", absl::StrJoin(advertised, ",")));
+    return absl::InvalidArgumentError(
+        StrCat("--initial-cluster has ", StrJoin(*urls, ","),
+               " but missing from --initial-advertise-peer-urls=", StrJoin(advertised, ",")));
   }
   config.member = ComputeMemberId(*urls, config.initial_cluster_token);
   config.cluster = ComputeClusterId({config.member});
@@ -95,9 +92,9 @@ absl::Status SetRaft(const OptionValues& values, ServerConfig& config) {
   const int64_t heartbeat_ms = values.GetInt("heartbeat-interval");
   const int64_t election_ms = values.GetInt("election-timeout");
   if (election_ms < 5 * heartbeat_ms) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--election-timeout[", election_ms,
-        "ms] should be at least as 5 times as --heartbeat-interval[", heartbeat_ms, "ms]"));
+    return absl::InvalidArgumentError(
+        StrCat("--election-timeout[", election_ms,
+               "ms] should be at least as 5 times as --heartbeat-interval[", heartbeat_ms, "ms]"));
   }
   config.tick_ns = heartbeat_ms * kNanosPerMilli;
   config.election_ticks = static_cast<uint32_t>(election_ms / heartbeat_ms);
@@ -163,7 +160,7 @@ int64_t ServerConfig::RequestTimeoutNs() const {
 
 MemberId ComputeMemberId(std::vector<std::string> peer_urls, std::string_view token) {
   std::sort(peer_urls.begin(), peer_urls.end());
-  return MemberId(FirstEightBytesOfSha1(absl::StrCat(absl::StrJoin(peer_urls, ""), token)));
+  return MemberId(FirstEightBytesOfSha1(StrCat(StrJoin(peer_urls, ""), token)));
 }
 
 ClusterId ComputeClusterId(std::vector<MemberId> members) {
@@ -180,26 +177,26 @@ ClusterId ComputeClusterId(std::vector<MemberId> members) {
 absl::StatusOr<transport::ListenAddress> ParseListenUrl(const std::string& url,
                                                         std::string_view flag) {
   const auto error = [&](std::string_view what) {
-    return absl::InvalidArgumentError(absl::StrCat("--", flag, ": ", what, ": \"", url, "\""));
+    return absl::InvalidArgumentError(StrCat("--", flag, ": ", what, ": \"", url, "\""));
   };
   transport::ListenAddress address;
   address.url = url;
   std::string_view rest = url;
-  if (absl::ConsumePrefix(&rest, "unix://")) {
+  if (ConsumePrefix(&rest, "unix://")) {
     if (rest.empty()) return error("a unix URL needs a path");
     address.unix_path = std::string(rest);
     return address;
   }
-  if (absl::ConsumePrefix(&rest, "https://") || absl::ConsumePrefix(&rest, "unixs://")) {
+  if (ConsumePrefix(&rest, "https://") || ConsumePrefix(&rest, "unixs://")) {
     return error("TLS is not available in this version, use http://");
   }
-  if (!absl::ConsumePrefix(&rest, "http://")) {
+  if (!ConsumePrefix(&rest, "http://")) {
     return error("URL scheme must be http, https, unix, or unixs");
   }
-  if (absl::StrContains(rest, "/")) return error("URL must not contain a path");
+  if (rest.find('/') != std::string_view::npos) return error("URL must not contain a path");
   const size_t colon = rest.rfind(':');
   uint32_t port;
-  if (colon == std::string_view::npos || !absl::SimpleAtoi(rest.substr(colon + 1), &port) ||
+  if (colon == std::string_view::npos || !absl::SimpleAtoi(ToAbsl(rest.substr(colon + 1)), &port) ||
       port > 65535) {
     return error("URL address does not have the form \"host:port\"");
   }

@@ -4,9 +4,9 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/status_util.h"
+#include "base/text.h"
 #include "proto/raftpb.pb.h"
 #include "server/member_json.h"
 
@@ -20,7 +20,8 @@ absl::StatusOr<std::unique_ptr<FileLock>> WaitForLock(FileEnv* env, const std::s
   for (int tries = 0;; ++tries) {
     absl::StatusOr<std::unique_ptr<FileLock>> lock = env->Lock(path);
     if (lock.ok() || !absl::IsUnavailable(lock.status())) return lock;
-    if (tries == 0) LogInfo("data directory is in use by another process; waiting", {{"path", path}});
+    if (tries == 0)
+      LogInfo("data directory is in use by another process; waiting", {{"path", path}});
     if (tries == kRetriesUntilWarning) {
       LogWarn("db file is flocked by another process, or taking too long", {{"path", path}});
     }
@@ -66,9 +67,10 @@ absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
   const std::string member_dir = config.data_dir + "/member";
   QR_RETURN_IF_ERROR(env->MakeDirs(member_dir));
   if (env->Exists(member_dir + "/snap/db") || env->Exists(member_dir + "/wal")) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "--data-dir ", config.data_dir, " was made by etcd; this version does not read etcd's "
-        "files: give quorate a directory of its own and copy the keys over"));
+    return absl::FailedPreconditionError(
+        StrCat("--data-dir ", config.data_dir,
+               " was made by etcd; this version does not read etcd's "
+               "files: give quorate a directory of its own and copy the keys over"));
   }
   QR_ASSIGN_OR_RETURN(data.lock, WaitForLock(env, member_dir + "/LOCK"));
 
@@ -96,17 +98,17 @@ absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
 absl::StatusOr<std::vector<Entry>> EntriesAfter(const log::LogStore& log, LogIndex applied) {
   std::vector<Entry> entries;
   if (applied > log.last_index()) {
-    return absl::DataLossError(absl::StrCat(
-        "the backend has applied log entry ", applied.value(), " but the log ends at ",
-        log.last_index().value(),
-        ": the log was replaced or cut; restore the data directory as a whole"));
+    return absl::DataLossError(
+        StrCat("the backend has applied log entry ", applied.value(), " but the log ends at ",
+               log.last_index().value(),
+               ": the log was replaced or cut; restore the data directory as a whole"));
   }
   if (applied == log.last_index()) return entries;
   if (applied.Next() < log.first_index()) {
-    return absl::DataLossError(absl::StrCat(
-        "the backend has applied log entries up to ", applied.value(),
-        " but the log begins at ", log.first_index().value(),
-        ": the backend is older than the log; restore the data directory as a whole"));
+    return absl::DataLossError(
+        StrCat("the backend has applied log entries up to ", applied.value(),
+               " but the log begins at ", log.first_index().value(),
+               ": the backend is older than the log; restore the data directory as a whole"));
   }
   QR_RETURN_IF_ERROR(log.Read(applied.Next(), log.last_index(), [&](const Entry& entry) {
     entries.push_back(entry);

@@ -25,8 +25,7 @@ struct DataDir {
 
 // Waits for the lock of another process, saying so in the log. A new log begins with one
 // configuration entry per member, as etcd's does.
-absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
-                                    Allocator* allocator);
+absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env, Allocator* allocator);
 
 // Entries after `applied`, for replay. kDataLoss when log and backend do not meet.
 absl::StatusOr<std::vector<Entry>> EntriesAfter(const log::LogStore& log, LogIndex applied);

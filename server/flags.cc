@@ -6,23 +6,24 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
 #include "base/strict_yaml.h"
+#include "base/text.h"
 
 namespace quorate::server {
 namespace {
 
 // etcd's feature gates. None changes anything here yet but being accepted.
-constexpr const char* kFeatureGates[] = {
-    "AllAlpha",        "AllBeta",
-    "CompactHashCheck", "FastLeaseKeepAlive",
-    "InitialCorruptCheck", "LeaseCheckpoint",
-    "LeaseCheckpointPersist", "PriorityRequest",
-    "SetMemberLocalAddr", "StopGRPCServiceOnDefrag",
-    "TxnModeWriteWithSharedBuffer"};
+constexpr const char* kFeatureGates[] = {"AllAlpha",
+                                         "AllBeta",
+                                         "CompactHashCheck",
+                                         "FastLeaseKeepAlive",
+                                         "InitialCorruptCheck",
+                                         "LeaseCheckpoint",
+                                         "LeaseCheckpointPersist",
+                                         "PriorityRequest",
+                                         "SetMemberLocalAddr",
+                                         "StopGRPCServiceOnDefrag",
+                                         "TxnModeWriteWithSharedBuffer"};
 
 // Variables that harnesses and etcd's own tools set for every process.
 const std::set<std::string, std::less<>>& OtherEtcdVariables() {
@@ -32,23 +33,24 @@ const std::set<std::string, std::less<>>& OtherEtcdVariables() {
 }
 
 std::string VariableOf(std::string_view option) {
-  return absl::StrCat("ETCD_", absl::AsciiStrToUpper(absl::StrReplaceAll(option, {{"-", "_"}})));
+  std::string name = "ETCD_";
+  for (const char c : option) name.push_back(c == '-' ? '_' : absl::ascii_toupper(c));
+  return name;
 }
 
 UsageError CheckFeatureGates(const OptionValues& values) {
-  for (std::string_view item : absl::StrSplit(values.GetString("feature-gates"), ',',
-                                              absl::SkipWhitespace())) {
-    const std::pair<std::string_view, std::string_view> parts = absl::StrSplit(item, '=');
+  for (std::string_view item : StrSplit(values.GetString("feature-gates"), ',')) {
+    if (item.empty()) continue;
+    const auto parts = SplitOnce(item, '=');
     bool known = false;
     for (const char* gate : kFeatureGates) known = known || parts.first == gate;
     if (!known) {
-      return {2, absl::StrCat("invalid value \"", values.GetString("feature-gates"),
-                              "\" for flag -feature-gates: unrecognized feature gate: ",
-                              parts.first, "; known: ", absl::StrJoin(kFeatureGates, ", "))};
+      return {2, StrCat("invalid value \"", values.GetString("feature-gates"),
+                        "\" for flag -feature-gates: unrecognized feature gate: ", parts.first,
+                        "; known: ", StrJoin(kFeatureGates, ", "))};
     }
     if (!ParseGoBool(parts.second).ok()) {
-      return {2, absl::StrCat("invalid value for flag -feature-gates: ", item,
-                              " wants true or false")};
+      return {2, StrCat("invalid value for flag -feature-gates: ", item, " wants true or false")};
     }
   }
   return {};
@@ -56,17 +58,26 @@ UsageError CheckFeatureGates(const OptionValues& values) {
 
 // Keys of etcd's sample configuration that etcd itself no longer reads.
 bool IsLegacyYamlKey(std::string_view key) {
-  static const auto* names = new std::set<std::string, std::less<>>{
-      "discovery", "discovery-proxy", "proxy", "proxy-failure-wait", "proxy-refresh-interval",
-      "proxy-dial-timeout", "proxy-write-timeout", "proxy-read-timeout", "enable-v2",
-      "grpc-additional-server-options", "experimental-initial-corrupt-check", "debug"};
+  static const auto* names =
+      new std::set<std::string, std::less<>>{"discovery",
+                                             "discovery-proxy",
+                                             "proxy",
+                                             "proxy-failure-wait",
+                                             "proxy-refresh-interval",
+                                             "proxy-dial-timeout",
+                                             "proxy-write-timeout",
+                                             "proxy-read-timeout",
+                                             "enable-v2",
+                                             "grpc-additional-server-options",
+                                             "experimental-initial-corrupt-check",
+                                             "debug"};
   return names->contains(key);
 }
 
 absl::Status SetFromYaml(OptionValues& values, const std::string& name, const YamlNode& node,
                          const std::string& file) {
   const OptionSpec* spec = values.Find(name);
-  const std::string where = absl::StrCat(file, ":", node.line());
+  const std::string where = StrCat(file, ":", node.line());
   if (node.kind() == YamlNode::Kind::kNull) return absl::OkStatus();
   std::string text;
   if (node.kind() == YamlNode::Kind::kList) {
@@ -76,7 +87,7 @@ absl::Status SetFromYaml(OptionValues& values, const std::string& name, const Ya
       if (!item.ok()) return item.status();
       items.push_back(*std::move(item));
     }
-    text = absl::StrJoin(items, ",");
+    text = StrJoin(items, ",");
   } else {
     absl::StatusOr<std::string> scalar = node.AsString();
     if (!scalar.ok()) return scalar.status();
@@ -85,7 +96,7 @@ absl::Status SetFromYaml(OptionValues& values, const std::string& name, const Ya
   // etcd's files give durations as integer nanoseconds.
   int64_t number;
   if (spec->type == OptionSpec::Type::kDuration && absl::SimpleAtoi(text, &number)) {
-    text = absl::StrCat(number, "ns");
+    text = StrCat(number, "ns");
   }
   return values.Set(name, text, OptionSource::kFile, where);
 }
@@ -118,7 +129,7 @@ absl::Status ReadSection(OptionValues& values, const YamlNode& node, const std::
     if (prefix.empty() && IsLegacyYamlKey(key)) continue;
     const std::string name = prefix + key;
     if (values.Find(name) == nullptr || name == "config-file") {
-      return child.Error(absl::StrCat("unknown key \"", key, "\"; see quorate --help for all keys"));
+      return child.Error(StrCat("unknown key \"", key, "\"; see quorate --help for all keys"));
     }
     absl::Status status = SetFromYaml(values, name, child, file);
     if (!status.ok()) return status;
@@ -127,28 +138,28 @@ absl::Status ReadSection(OptionValues& values, const YamlNode& node, const std::
 }
 
 UsageError ReadEnvironment(const std::vector<std::string>& environment, ParsedCommandLine* parsed) {
-  std::map<std::string, std::string> variables;
+  std::map<std::string, std::string, std::less<>> variables;
   for (const OptionSpec& spec : parsed->values.specs()) {
     variables[VariableOf(spec.name)] = spec.name;
   }
   for (const std::string& item : environment) {
-    const std::pair<std::string, std::string> parts = absl::StrSplit(item, absl::MaxSplits('=', 1));
+    const auto parts = SplitOnce(item, '=');
     if (!parts.first.starts_with("ETCD_")) continue;
     const auto known = variables.find(parts.first);
     if (known == variables.end()) {
       if (!OtherEtcdVariables().contains(parts.first)) {
-        parsed->warnings.push_back(parts.first);
+        parsed->warnings.emplace_back(parts.first);
       }
       continue;
     }
     if (parts.second.empty()) continue;
     if (parsed->values.Source(known->second) == OptionSource::kFlag) {
-      return {1, absl::StrCat("conflicting environment variable ", parts.first,
-                              " is shadowed by the corresponding command-line flag --",
-                              known->second, " (either unset the variable or drop the flag)")};
+      return {1, StrCat("conflicting environment variable ", parts.first,
+                        " is shadowed by the corresponding command-line flag --", known->second,
+                        " (either unset the variable or drop the flag)")};
     }
-    absl::Status status = parsed->values.Set(known->second, parts.second,
-                                             OptionSource::kEnvironment, parts.first);
+    absl::Status status =
+        parsed->values.Set(known->second, parts.second, OptionSource::kEnvironment, parts.first);
     if (!status.ok()) return {1, std::string(status.message())};
   }
   return {};
@@ -170,17 +181,34 @@ std::string WhyRejected(const OptionValues& values, const OptionSpec& spec) {
       values.Text(spec.name) == spec.default_text) {
     return "";
   }
-  static const auto* tls = new std::set<std::string, std::less<>>{
-      "cert-file", "key-file", "trusted-ca-file", "client-cert-file", "client-key-file",
-      "client-crl-file", "client-cert-allowed-hostname", "cipher-suites", "tls-max-version",
-      "peer-cert-file", "peer-key-file", "peer-trusted-ca-file", "peer-client-cert-file",
-      "peer-client-key-file", "peer-crl-file", "peer-cert-allowed-cn",
-      "peer-cert-allowed-hostname", "auto-tls", "client-cert-auth", "peer-auto-tls",
-      "peer-client-cert-auth", "peer-skip-client-san-verification"};
-  const std::string flag = absl::StrCat("--", spec.name);
+  static const auto* tls =
+      new std::set<std::string, std::less<>>{"cert-file",
+                                             "key-file",
+                                             "trusted-ca-file",
+                                             "client-cert-file",
+                                             "client-key-file",
+                                             "client-crl-file",
+                                             "client-cert-allowed-hostname",
+                                             "cipher-suites",
+                                             "tls-max-version",
+                                             "peer-cert-file",
+                                             "peer-key-file",
+                                             "peer-trusted-ca-file",
+                                             "peer-client-cert-file",
+                                             "peer-client-key-file",
+                                             "peer-crl-file",
+                                             "peer-cert-allowed-cn",
+                                             "peer-cert-allowed-hostname",
+                                             "auto-tls",
+                                             "client-cert-auth",
+                                             "peer-auto-tls",
+                                             "peer-client-cert-auth",
+                                             "peer-skip-client-san-verification"};
+  const std::string flag = StrCat("--", spec.name);
   if (tls->contains(spec.name)) {
-    return absl::StrCat(flag, ": TLS is not available in this version; start without it on a "
-                              "trusted network, or keep etcd for now");
+    return StrCat(flag,
+                  ": TLS is not available in this version; start without it on a "
+                  "trusted network, or keep etcd for now");
   }
   if (spec.name == "force-new-cluster") {
     return flag + ": not available in this version; it runs one member already";
@@ -212,8 +240,8 @@ UsageError ParseCommandLine(const std::vector<std::string>& args,
   absl::StatusOr<std::vector<std::string>> words = parsed->values.ParseFlags(flags);
   if (!words.ok()) return {2, std::string(words.status().message())};
   if (!words->empty()) {
-    return {2, absl::StrCat("'", words->front(),
-                            "' is not a valid flag; options start with --, see --help")};
+    return {
+        2, StrCat("'", words->front(), "' is not a valid flag; options start with --, see --help")};
   }
   parsed->help = parsed->values.GetBool("help");
   parsed->version = parsed->values.GetBool("version");

@@ -35,7 +35,6 @@ struct UsageError {
 // Reads flags, then ETCD_* variables (both for one option: error), or --config-file alone.
 // `environment` holds "NAME=value" strings.
 UsageError ParseCommandLine(const std::vector<std::string>& args,
-                            const std::vector<std::string>& environment,
-                            ParsedCommandLine* parsed);
+                            const std::vector<std::string>& environment, ParsedCommandLine* parsed);
 
 }  // namespace quorate::server

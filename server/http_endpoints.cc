@@ -5,9 +5,7 @@
 #include <set>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
+#include "base/text.h"
 #include "server/member_json.h"
 
 namespace quorate::server {
@@ -20,8 +18,8 @@ using ReplyFn = std::function<void(HttpResponse)>;
 constexpr char kPlain[] = "text/plain; charset=utf-8";
 
 HttpResponse Text(int status, std::string body) {
-  return {status, {{"Content-Type", kPlain}, {"X-Content-Type-Options", "nosniff"}},
-          std::move(body)};
+  return {
+      status, {{"Content-Type", kPlain}, {"X-Content-Type-Options", "nosniff"}}, std::move(body)};
 }
 
 HttpResponse NotFound() { return Text(404, "404 page not found\n"); }
@@ -29,17 +27,16 @@ HttpResponse NotFound() { return Text(404, "404 page not found\n"); }
 // Values of a repeated query key, `exclude=a&exclude=b`.
 std::set<std::string> QueryValues(const std::string& query, std::string_view key) {
   std::set<std::string> values;
-  for (std::string_view item : absl::StrSplit(query, '&', absl::SkipEmpty())) {
-    const std::pair<std::string_view, std::string_view> parts =
-        absl::StrSplit(item, absl::MaxSplits('=', 1));
+  for (std::string_view item : StrSplit(query, '&')) {
+    const auto parts = SplitOnce(item, '=');
     if (parts.first == key) values.emplace(parts.second);
   }
   return values;
 }
 
 bool HasQuery(const std::string& query, std::string_view key) {
-  for (std::string_view item : absl::StrSplit(query, '&', absl::SkipEmpty())) {
-    if (item == key || absl::StartsWith(item, absl::StrCat(key, "="))) return true;
+  for (std::string_view item : StrSplit(query, '&')) {
+    if (item == key || item.starts_with(StrCat(key, "="))) return true;
   }
   return false;
 }
@@ -74,7 +71,7 @@ void Health(ServiceContext* context, MetricsSources* metrics, const HttpRequest&
     }
     reply({503,
            {{"Content-Type", kPlain}},
-           absl::StrCat(R"({"health":"false","reason":")", reason, "\"}\n")});
+           StrCat(R"({"health":"false","reason":")", reason, "\"}\n")});
   };
   context->loop->Run([=](Replica& replica) {
     for (const etcdserverpb::AlarmMember& alarm : replica.engine().alarms()) {
@@ -82,10 +79,9 @@ void Health(ServiceContext* context, MetricsSources* metrics, const HttpRequest&
       if (!excluded.contains(name)) return answer("ALARM " + name);
     }
     if (!serializable && replica.raft().leader().value() == 0) return answer("RAFT NO LEADER");
-    TryRead(*context,
-            serializable ? Read::Consistency::kLocal : Read::Consistency::kLinearizable,
+    TryRead(*context, serializable ? Read::Consistency::kLocal : Read::Consistency::kLinearizable,
             [answer](const std::string& error) {
-              answer(error.empty() ? "" : absl::StrCat("RANGE ERROR:", error));
+              answer(error.empty() ? "" : StrCat("RANGE ERROR:", error));
             });
   });
 }
@@ -138,9 +134,9 @@ class CheckRound : public std::enable_shared_from_this<CheckRound> {
     std::string body;
     for (const CheckResult& result : results_) {
       if (!result.error.empty()) {
-        absl::StrAppend(&body, "[-]", result.name, " failed: ", result.error, "\n");
+        StrAppend(&body, "[-]", result.name, " failed: ", result.error, "\n");
       } else if (verbose_ || failed) {
-        absl::StrAppend(&body, "[+]", result.name, " ok\n");
+        StrAppend(&body, "[+]", result.name, " ok\n");
       }
     }
     if (!failed) body += "ok\n";
@@ -182,9 +178,9 @@ void Version(ServiceContext* context, ReplyFn reply) {
     const std::string cluster = replica.engine().cluster_version();
     reply({200,
            {{"Content-Type", "application/json"}},
-           absl::StrCat(R"({"etcdserver":")", kEtcdVersion, R"(","etcdcluster":")",
-                        cluster.empty() ? "not_decided" : cluster, R"(","storage":")",
-                        cluster.empty() ? "unknown" : kClusterVersion, "\"}")});
+           StrCat(R"({"etcdserver":")", kEtcdVersion, R"(","etcdcluster":")",
+                  cluster.empty() ? "not_decided" : cluster, R"(","storage":")",
+                  cluster.empty() ? "unknown" : kClusterVersion, "\"}")});
   });
 }
 
@@ -200,8 +196,8 @@ bool ServeCommon(ServiceContext* context, MetricsSources* metrics, const HttpReq
     return true;
   }
   const bool is_health = path == "/health";
-  const bool is_live = absl::ConsumePrefix(&path, "/livez");
-  const bool is_ready = !is_live && absl::ConsumePrefix(&path, "/readyz");
+  const bool is_live = ConsumePrefix(&path, "/livez");
+  const bool is_ready = !is_live && ConsumePrefix(&path, "/readyz");
   if (!is_health && !is_live && !is_ready) return false;
   if (!is_health && !path.empty() && path.front() != '/') return false;
   if (request.method != "GET") {
@@ -209,7 +205,7 @@ bool ServeCommon(ServiceContext* context, MetricsSources* metrics, const HttpReq
   } else if (is_health) {
     Health(context, metrics, request, reply);
   } else {
-    absl::ConsumePrefix(&path, "/");
+    ConsumePrefix(&path, "/");
     Checks(context, is_live ? live : ready, path, request, reply);
   }
   return true;
@@ -254,9 +250,9 @@ ReplyFn WithCors(const ServerConfig& config, const HttpRequest& request, ReplyFn
 transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSources* metrics) {
   return [context, metrics](HttpRequest request, ReplyFn reply) {
     if (!HostAllowed(*context->config, request)) {
-      return reply(Text(421, absl::StrCat("the host name \"", HeaderOf(request, "host"),
-                                          "\" is not in --host-whitelist;\nadd it there or use "
-                                          "a listed name\n")));
+      return reply(Text(421, StrCat("the host name \"", HeaderOf(request, "host"),
+                                    "\" is not in --host-whitelist;\nadd it there or use "
+                                    "a listed name\n")));
     }
     reply = WithCors(*context->config, request, std::move(reply));
     if (request.method == "OPTIONS") return reply({200, {}, ""});
@@ -280,10 +276,9 @@ transport::HttpHandler MakePeerHttpHandler(ServiceContext* context) {
     context->loop->Run([reply](Replica& replica) {
       std::string body = "[";
       for (const etcdserverpb::Member& member : replica.engine().members()) {
-        absl::StrAppend(&body, body.size() > 1 ? "," : "", MemberToJson(member));
+        StrAppend(&body, body.size() > 1 ? "," : "", MemberToJson(member));
       }
-      const std::string cluster =
-          absl::StrCat(absl::Hex(replica.engine().header().cluster.value()));
+      const std::string cluster = HexText(replica.engine().header().cluster.value());
       reply({200,
              {{"Content-Type", "application/json"}, {"X-Etcd-Cluster-ID", cluster}},
              body + "]\n"});

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "server/config.h"
 #include "server/flags.h"
 #include "server/node.h"
@@ -75,11 +75,12 @@ void LogAcceptedWithoutEffect(const OptionValues& values) {
     if (spec.name == "max-snapshots") {
       LogWarn("--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8");
     } else if (spec.name == "v2-deprecation") {
-      LogWarn("--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value "
-              "is enforced, ignoring user input");
+      LogWarn(
+          "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value "
+          "is enforced, ignoring user input");
     }
     LogInfo("flag is accepted and has no effect",
-            {{"flag", absl::StrCat("--", spec.name)}, {"why", spec.no_effect}});
+            {{"flag", StrCat("--", spec.name)}, {"why", spec.no_effect}});
   }
 }
 
@@ -91,23 +92,23 @@ void LogStart(const std::vector<std::string>& args, const ServerConfig& config,
   }
   LogAcceptedWithoutEffect(parsed.values);
   if (config.log_sync == "none") {
-    LogWarn("the log is not synced: acknowledged writes WILL be lost on power failure; "
-            "--log-sync=none is for experiments only");
+    LogWarn(
+        "the log is not synced: acknowledged writes WILL be lost on power failure; "
+        "--log-sync=none is for experiments only");
   }
   std::string options = "{";
   for (const OptionSpec& spec : parsed.values.specs()) {
     if (spec.hidden) continue;
     const LogField field(spec.name, parsed.values.Text(spec.name));
-    absl::StrAppend(&options, options.size() > 1 ? "," : "", "\"", field.name, "\":", field.json);
+    StrAppend(&options, options.size() > 1 ? "," : "", "\"", field.name, "\":", field.json);
   }
-  LogInfo("starting an etcd server",
-          {{"etcd-version", kEtcdVersion},
-           {"quorate-version", kQuorateVersion},
-           {"name", config.name},
-           {"data-dir", config.data_dir},
-           {"snapshot-catchup-entries", config.catchup_entries},
-           {"v2-deprecation", "write-only"},
-           LogField::Json("options", options + "}")});
+  LogInfo("starting an etcd server", {{"etcd-version", kEtcdVersion},
+                                      {"quorate-version", kQuorateVersion},
+                                      {"name", config.name},
+                                      {"data-dir", config.data_dir},
+                                      {"snapshot-catchup-entries", config.catchup_entries},
+                                      {"v2-deprecation", "write-only"},
+                                      LogField::Json("options", options + "}")});
 }
 
 // The last line of a start that failed, in etcd's words; exit code 1.

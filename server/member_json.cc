@@ -7,8 +7,7 @@ namespace quorate::server {
 std::string MemberToJson(const etcdserverpb::Member& member) {
   nlohmann::ordered_json json;
   json["id"] = member.id();
-  json["peerURLs"] =
-      std::vector<std::string>(member.peerurls().begin(), member.peerurls().end());
+  json["peerURLs"] = std::vector<std::string>(member.peerurls().begin(), member.peerurls().end());
   if (member.islearner()) json["isLearner"] = true;
   if (!member.name().empty()) json["name"] = member.name();
   if (member.clienturls_size() != 0) {
@@ -19,8 +18,7 @@ std::string MemberToJson(const etcdserverpb::Member& member) {
 }
 
 std::optional<etcdserverpb::Member> ParseMemberJson(std::string_view text) {
-  const nlohmann::json json =
-      nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("id") || !json["id"].is_number_unsigned()) {
     return std::nullopt;
   }

@@ -9,10 +9,9 @@
 #include <functional>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "base/check.h"
+#include "base/text.h"
 
 namespace quorate::server {
 namespace {
@@ -20,11 +19,10 @@ namespace {
 using Type = MetricsText::Type;
 
 constexpr const char* kCodeNames[] = {
-    "OK",           "Canceled",         "Unknown",           "InvalidArgument",
-    "DeadlineExceeded", "NotFound",     "AlreadyExists",     "PermissionDenied",
-    "ResourceExhausted", "FailedPrecondition", "Aborted",    "OutOfRange",
-    "Unimplemented", "Internal",        "Unavailable",       "DataLoss",
-    "Unauthenticated"};
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
 
 // etcd's exponential buckets: `first` doubled `count - 1` times.
 template <size_t count>
@@ -41,8 +39,6 @@ constexpr double kSecond = 1e9;
 double Load(const std::atomic<uint64_t>& value) {
   return static_cast<double>(value.load(std::memory_order_relaxed));
 }
-
-std::string Hex(uint64_t id) { return absl::StrFormat("%x", id); }
 
 struct ProcessUse {
   double cpu_seconds = 0, resident_bytes = 0, virtual_bytes = 0, start_seconds = 0;
@@ -89,14 +85,14 @@ void WriteServer(const MetricsSources& sources, const EngineView& view, MetricsT
   out->Family("etcd_server_version", Type::kGauge, "The API level this server speaks.");
   out->Sample({{"server_version", kEtcdVersion}}, 1);
   if (!view.cluster_version.empty()) {
-    const std::vector<std::string> parts = absl::StrSplit(view.cluster_version, '.');
-    const std::string minor = parts.size() < 2 ? view.cluster_version
-                                               : absl::StrCat(parts[0], ".", parts[1]);
+    const std::vector<std::string_view> parts = StrSplit(view.cluster_version, '.');
+    const std::string minor =
+        parts.size() < 2 ? view.cluster_version : StrCat(parts[0], ".", parts[1]);
     out->Family("etcd_cluster_version", Type::kGauge, "The version the members agreed on.");
     out->Sample({{"cluster_version", minor}}, 1);
   }
   out->Family("etcd_server_id", Type::kGauge, "This member's id.");
-  out->Sample({{"server_id", Hex(sources.member.value())}}, 1);
+  out->Sample({{"server_id", HexText(sources.member.value())}}, 1);
   out->Gauge("etcd_server_has_leader", "Whether a leader is known.", loop.leader.load() != 0);
   out->Gauge("etcd_server_is_leader", "Whether this member leads.", leads);
   out->Gauge("etcd_server_is_learner", "Whether this member is a learner.", 0);
@@ -122,7 +118,7 @@ void WriteServer(const MetricsSources& sources, const EngineView& view, MetricsT
     out->Family("etcd_debugging_server_alarms", Type::kGauge, "Active alarms.");
     for (const etcdserverpb::AlarmMember& alarm : view.alarms) {
       out->Sample({{"alarm_type", etcdserverpb::AlarmType_Name(alarm.alarm())},
-                   {"server_id", Hex(alarm.memberid())}},
+                   {"server_id", HexText(alarm.memberid())}},
                   1);
     }
   }
@@ -174,8 +170,7 @@ void WriteDisk(const MetricsSources& sources, MetricsText* out) {
   out->Family("etcd_disk_wal_fsync_duration_seconds", Type::kHistogram, "Log syncs.");
   out->HistogramSample({}, sources.log_writer->sync_durations().Snapshot(), kDiskBounds, kSecond);
   out->Family("etcd_disk_wal_write_duration_seconds", Type::kHistogram, "Log appends.");
-  out->HistogramSample({}, sources.log_writer->append_durations().Snapshot(), kDiskBounds,
-                       kSecond);
+  out->HistogramSample({}, sources.log_writer->append_durations().Snapshot(), kDiskBounds, kSecond);
   out->Gauge("etcd_disk_wal_write_bytes_total", "Bytes appended to the log.",
              static_cast<double>(sources.log->stats().bytes_appended));
   out->Family("etcd_disk_backend_commit_duration_seconds", Type::kHistogram,
@@ -214,7 +209,7 @@ void WriteOwn(const MetricsSources& sources, MetricsText* out) {
 RpcMetrics::RpcMetrics(const transport::ServiceTable& table) {
   for (const auto& method : table.methods()) {
     auto counted = std::make_unique<PerMethod>();
-    const std::vector<std::string> parts = absl::StrSplit(method->path, '/');
+    const std::vector<std::string_view> parts = StrSplit(method->path, '/');
     counted->service = parts.at(1);
     counted->name = parts.at(2);
     using Kind = transport::Method::Kind;
@@ -298,8 +293,9 @@ void RpcMetrics::Write(Detail detail, MetricsText* out) const {
 
 EngineView EngineView::Of(Replica& replica) {
   engine::Engine& engine = replica.engine();
-  return {engine.counters(), engine.lessor().counters(), replica.hub().counters(),
-          engine.live_keys(), engine.alarms(),           engine.cluster_version()};
+  return {engine.counters(),        engine.lessor().counters(),
+          replica.hub().counters(), engine.live_keys(),
+          engine.alarms(),          engine.cluster_version()};
 }
 
 std::string FormatMetrics(const MetricsSources& sources, const EngineView& view) {

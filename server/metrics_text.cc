@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/text.h"
 
 namespace quorate::server {
 namespace {
@@ -11,7 +11,7 @@ namespace {
 std::string Number(double value) {
   if (std::isinf(value)) return value > 0 ? "+Inf" : "-Inf";
   if (value == std::floor(value) && std::abs(value) < 1e15) {
-    return absl::StrCat(static_cast<int64_t>(value));
+    return StrCat(static_cast<int64_t>(value));
   }
   return absl::StrFormat("%.9g", value);
 }
@@ -33,27 +33,27 @@ void MetricsText::Family(std::string_view name, Type type, std::string_view help
   const std::string_view kind = type == Type::kCounter ? "counter"
                                 : type == Type::kGauge ? "gauge"
                                                        : "histogram";
-  absl::StrAppend(&text_, "# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n");
+  StrAppend(&text_, "# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n");
   family_ = name;
 }
 
 void MetricsText::Line(std::string_view suffix, Labels labels, std::string_view extra_label,
                        double value) {
-  absl::StrAppend(&text_, family_, suffix);
+  StrAppend(&text_, family_, suffix);
   if (labels.size() != 0 || !extra_label.empty()) {
     text_.push_back('{');
     bool first = true;
     for (const auto& [name, text] : labels) {
       if (!first) text_.push_back(',');
       first = false;
-      absl::StrAppend(&text_, name, "=\"");
+      StrAppend(&text_, name, "=\"");
       AppendEscaped(text, &text_);
       text_.push_back('"');
     }
-    if (!extra_label.empty()) absl::StrAppend(&text_, first ? "" : ",", extra_label);
+    if (!extra_label.empty()) StrAppend(&text_, first ? "" : ",", extra_label);
     text_.push_back('}');
   }
-  absl::StrAppend(&text_, " ", Number(value), "\n");
+  StrAppend(&text_, " ", Number(value), "\n");
 }
 
 void MetricsText::Sample(Labels labels, double value) { Line("", labels, "", value); }
@@ -61,7 +61,7 @@ void MetricsText::Sample(Labels labels, double value) { Line("", labels, "", val
 void MetricsText::HistogramSample(Labels labels, const Histogram& histogram,
                                   std::span<const double> bounds, double unit_ns) {
   for (const double bound : bounds) {
-    Line("_bucket", labels, absl::StrCat("le=\"", Number(bound), "\""),
+    Line("_bucket", labels, StrCat("le=\"", Number(bound), "\""),
          static_cast<double>(histogram.CountAtMostNs(static_cast<int64_t>(bound * unit_ns))));
   }
   Line("_bucket", labels, "le=\"+Inf\"", static_cast<double>(histogram.count()));

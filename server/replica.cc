@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "engine/errors.h"
 #include "proto/raft_internal.pb.h"
 #include "proto/raftpb.pb.h"
@@ -55,9 +56,7 @@ void Replica::Durable(LogIndex index, Term term, int64_t now_ns) {
 
 void Replica::Flushed(uint64_t sequence) { engine_->Flushed(sequence); }
 
-void Replica::CatchUpDone(std::unique_ptr<engine::CatchUpJob> job) {
-  hub_->Finish(std::move(job));
-}
+void Replica::CatchUpDone(std::unique_ptr<engine::CatchUpJob> job) { hub_->Finish(std::move(job)); }
 
 Effects Replica::Advance(int64_t now_ns) {
   Effects effects;
@@ -83,13 +82,12 @@ Effects Replica::Advance(int64_t now_ns) {
   ExpireOverdue(now_ns, &effects);
   for (std::unique_ptr<engine::CatchUpJob>& job : hub_->TakeJobs()) {
     absl::StatusOr<std::unique_ptr<engine::HistoryReader>> history = engine_->NewHistoryReader();
-    QR_CHECK_MSG(history.ok(), history.status().message());
+    QR_CHECK_MSG(history.ok(), ToStd(history.status().message()));
     effects.catch_up.push_back({std::move(job), *std::move(history)});
   }
   // A compaction that has to wait (for the backend, for a pinned read) goes on with the input that
   // frees it.
-  effects.more =
-      raft_->HasOutput() || (engine_->CompactionPending() && !engine_->WindowFull());
+  effects.more = raft_->HasOutput() || (engine_->CompactionPending() && !engine_->WindowFull());
   return effects;
 }
 
@@ -185,8 +183,7 @@ void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
     waiting_.pop_front();
   }
   if (entry.type != EntryType::kNormal) ApplyConfChange(entry);
-  const Engine::Answer answer =
-      waiter.done ? Engine::Answer::kWanted : Engine::Answer::kNotWanted;
+  const Engine::Answer answer = waiter.done ? Engine::Answer::kWanted : Engine::Answer::kNotWanted;
   Reply reply = engine_->Apply(entry, answer);
   if (!waiter.done) return;
   if (!durable_at_.empty()) waiter.stamps.Stamp(Stage::kDurable, durable_at_.front().at_ns);

@@ -99,7 +99,8 @@ class Replica {
   void SealNow() { seal_now_ = true; }  // hand over all applied changes with the next Advance
   // Runs `task` after the next step that applied something.
   void WhenApplied(absl::AnyInvocable<void(Replica&)> task);
-  // `completion` is answered when the deletions of a compaction up to `revision` are in the backend.
+  // `completion` is answered when the deletions of a compaction up to `revision` are in the
+  // backend.
   void WaitPhysicallyCompacted(int64_t revision, Completion completion);
   // One slice of pending compaction with the next Advance.
   void CompactSlice() { compact_slice_ = true; }
@@ -146,9 +147,9 @@ class Replica {
   std::vector<Proposal> batch_;  // ordered here, not yet given to raft
   uint64_t batch_bytes_ = 0;
   int64_t batch_since_ns_ = 0;
-  std::deque<InFlight> waiting_;       // ordered by index: proposed and not yet applied
-  std::deque<Entry> committed_;        // committed and not yet applied
-  std::deque<DurableAt> durable_at_;   // when which part became durable
+  std::deque<InFlight> waiting_;      // ordered by index: proposed and not yet applied
+  std::deque<Entry> committed_;       // committed and not yet applied
+  std::deque<DurableAt> durable_at_;  // when which part became durable
 
   std::vector<Read> reads_new_;  // wait for a read index
   uint64_t read_context_ = 0;

@@ -97,16 +97,15 @@ void ReplicaLoop::TakeInputs(int64_t now_ns) {
     if (next_tick_ns_ <= now_ns) next_tick_ns_ = now_ns + options_.tick_ns;
   }
   for (Input& input : inputs_) {
-    std::visit(Overloaded{
-                   [&](Proposal& proposal) { replica_->Propose(std::move(proposal)); },
-                   [&](Read& read) { replica_->ReadState(std::move(read)); },
-                   [&](DurableInput& durable) {
-                     replica_->Durable(durable.index, durable.term, now_ns);
-                   },
-                   [&](FlushedInput& flushed) { replica_->Flushed(flushed.sequence); },
-                   [&](Task& task) { task(*replica_); },
-               },
-               input);
+    std::visit(
+        Overloaded{
+            [&](Proposal& proposal) { replica_->Propose(std::move(proposal)); },
+            [&](Read& read) { replica_->ReadState(std::move(read)); },
+            [&](DurableInput& durable) { replica_->Durable(durable.index, durable.term, now_ns); },
+            [&](FlushedInput& flushed) { replica_->Flushed(flushed.sequence); },
+            [&](Task& task) { task(*replica_); },
+        },
+        input);
   }
   inputs_.clear();
 }
@@ -119,13 +118,14 @@ void ReplicaLoop::CarryOut(Effects effects) {
   }
   for (auto& chunk : effects.chunks) backend_writer_->Submit(std::move(chunk));
   for (CatchUpWork& work : effects.catch_up) {
-    workers_->Submit([this, job = std::move(work.job), history = std::move(work.history)]() mutable {
-      job->Run(*history);
-      history.reset();
-      Run([job = std::move(job)](Replica& replica) mutable {
-        replica.CatchUpDone(std::move(job));
-      });
-    });
+    workers_->Submit(
+        [this, job = std::move(work.job), history = std::move(work.history)]() mutable {
+          job->Run(*history);
+          history.reset();
+          Run([job = std::move(job)](Replica& replica) mutable {
+            replica.CatchUpDone(std::move(job));
+          });
+        });
   }
   UpdateCounters();
   if (effects.completions.empty()) return;

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "base/text.h"
 #include "engine/errors.h"
 
 namespace quorate::server {
@@ -95,7 +95,7 @@ void AddUnaryMethods(ServiceContext* context, std::string_view service,
                      std::initializer_list<UnaryMethod> methods, transport::ServiceTable* table) {
   for (const UnaryMethod& unary : methods) {
     transport::Method method;
-    method.path = absl::StrCat("/", service, "/", unary.name);
+    method.path = StrCat("/", service, "/", unary.name);
     method.unary = [context, handler = unary.handler](CallPtr call, Bytes request) {
       handler(*context, std::move(call), std::move(request));
     };

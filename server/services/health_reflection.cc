@@ -5,8 +5,7 @@
 #include <set>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "base/text.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/descriptor.pb.h"
 #include "proto/health.pb.h"
@@ -48,9 +47,8 @@ class HealthWatch final : public transport::CallHandler {
     health::HealthCheckRequest request;
     if (!ParseOrFail(*call_, bytes, &request)) return;
     health::HealthCheckResponse response;
-    response.set_status(request.service().empty()
-                            ? health::HealthCheckResponse::SERVING
-                            : health::HealthCheckResponse::SERVICE_UNKNOWN);
+    response.set_status(request.service().empty() ? health::HealthCheckResponse::SERVING
+                                                  : health::HealthCheckResponse::SERVICE_UNKNOWN);
     call_->Send(Bytes::FromString(response.SerializeAsString()));
   }
   void OnHalfClose() override {}
@@ -102,8 +100,8 @@ class ReflectionCall final : public transport::CallHandler {
   void ListServices(reflection::ServerReflectionResponse* response) {
     std::set<std::string> services;
     for (const auto& method : table_->methods()) {
-      const std::vector<std::string> parts = absl::StrSplit(method->path, '/');
-      services.insert(parts.at(1));
+      const std::vector<std::string_view> parts = StrSplit(method->path, '/');
+      services.emplace(parts.at(1));
     }
     for (const std::string& service : services) {
       response->mutable_list_services_response()->add_service()->set_name(service);
@@ -143,7 +141,7 @@ void AddHealthAndReflection(ServiceContext* context, transport::ServiceTable* ta
   table->Add(std::move(watch));
   for (const char* version : {"v1", "v1alpha"}) {
     transport::Method info;
-    info.path = absl::StrCat("/grpc.reflection.", version, ".ServerReflection/ServerReflectionInfo");
+    info.path = StrCat("/grpc.reflection.", version, ".ServerReflection/ServerReflectionInfo");
     info.kind = transport::Method::Kind::kBidi;
     info.bidi = [table](CallPtr call) {
       return std::make_unique<ReflectionCall>(table, std::move(call));

@@ -29,16 +29,16 @@ class RangeSource final : public transport::MessageSource {
 
   void Pull(size_t max_bytes, std::function<void(absl::StatusOr<Bytes>)> done) override {
     const uint64_t bytes = std::min<uint64_t>(max_bytes, kSliceBytesMax);
-    context_->loop->Run([context = context_, cursor = cursor_, bytes,
-                         done = std::move(done)](Replica&) mutable {
-      std::shared_ptr<engine::RangeCursor::Slice> slice = cursor->NextSlice(bytes);
-      context->workers->Submit([slice = std::move(slice), done = std::move(done)] {
-        if (slice == nullptr) return done(absl::InternalError("range ended before its size"));
-        absl::StatusOr<std::string> encoded = slice->Encode();
-        if (!encoded.ok()) return done(encoded.status());
-        done(Bytes::FromString(*std::move(encoded)));
-      });
-    });
+    context_->loop->Run(
+        [context = context_, cursor = cursor_, bytes, done = std::move(done)](Replica&) mutable {
+          std::shared_ptr<engine::RangeCursor::Slice> slice = cursor->NextSlice(bytes);
+          context->workers->Submit([slice = std::move(slice), done = std::move(done)] {
+            if (slice == nullptr) return done(absl::InternalError("range ended before its size"));
+            absl::StatusOr<std::string> encoded = slice->Encode();
+            if (!encoded.ok()) return done(encoded.status());
+            done(Bytes::FromString(*std::move(encoded)));
+          });
+        });
   }
 
  private:
@@ -91,9 +91,8 @@ void Txn(ServiceContext& context, CallPtr call, Bytes bytes) {
     const Read::Consistency consistency = Engine::IsSerializableTxn(request)
                                               ? Read::Consistency::kLocal
                                               : Read::Consistency::kLinearizable;
-    return ReadFor(context, call, consistency, [call, request](Engine& engine) {
-      Answer(*call, engine.ReadTxn(request));
-    });
+    return ReadFor(context, call, consistency,
+                   [call, request](Engine& engine) { Answer(*call, engine.ReadTxn(request)); });
   }
   if (!WithinQuota(context, *call, TxnCost(request))) return;
   ProposeFor(context, std::move(call),
@@ -125,17 +124,17 @@ void Compact(ServiceContext& context, CallPtr call, Bytes bytes) {
   if (!ParseOrFail(*call, bytes, &request)) return;
   Bytes payload = WrapRequest(RaftField::kCompaction, bytes.view(), context.ids->Next());
   if (!request.physical()) return ProposeFor(context, std::move(call), std::move(payload));
-  ProposeThen(context, call, std::move(payload),
-              [&context, call, revision = request.revision()](Reply reply) {
-                if (!reply.error.ok()) return Answer(*call, std::move(reply));
-                Completion completion;
-                completion.waiter.done = [call](Reply done) { Answer(*call, std::move(done)); };
-                completion.reply = std::move(reply);
-                context.loop->Run([revision, completion = std::move(completion)](
-                                      Replica& replica) mutable {
-                  replica.WaitPhysicallyCompacted(revision, std::move(completion));
-                });
-              });
+  ProposeThen(
+      context, call, std::move(payload),
+      [&context, call, revision = request.revision()](Reply reply) {
+        if (!reply.error.ok()) return Answer(*call, std::move(reply));
+        Completion completion;
+        completion.waiter.done = [call](Reply done) { Answer(*call, std::move(done)); };
+        completion.reply = std::move(reply);
+        context.loop->Run([revision, completion = std::move(completion)](Replica& replica) mutable {
+          replica.WaitPhysicallyCompacted(revision, std::move(completion));
+        });
+      });
 }
 
 // One RangeStream: parts are made on the replica thread while the stream has room.
@@ -159,8 +158,8 @@ class RangeStreamCall final : public transport::CallHandler {
               if (auto* reply = std::get_if<Reply>(&result)) {
                 return Answer(*call, std::move(*reply));
               }
-              state->cursor = std::get<std::unique_ptr<Engine::RangeStreamCursor>>(
-                  std::move(result));
+              state->cursor =
+                  std::get<std::unique_ptr<Engine::RangeStreamCursor>>(std::move(result));
               Pump(*call, *state);
             });
   }

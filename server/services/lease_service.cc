@@ -27,8 +27,7 @@ void Grant(ServiceContext& context, CallPtr call, Bytes bytes) {
   const uint64_t cost = Engine::QuotaCost(wrapped);
   if (!WithinQuota(context, *call, cost)) return;
   ProposeFor(context, std::move(call),
-             WrapRequest(RaftField::kLeaseGrant, request.SerializeAsString(),
-                         context.ids->Next()));
+             WrapRequest(RaftField::kLeaseGrant, request.SerializeAsString(), context.ids->Next()));
 }
 
 void Revoke(ServiceContext& context, CallPtr call, Bytes bytes) {
@@ -93,7 +92,7 @@ class KeepAliveCall final : public transport::CallHandler {
   void OnClosed() override {}
 
  private:
-  struct State {  // replica thread only
+  struct State {        // replica thread only
     uint32_t open = 0;  // renewals not yet answered
     bool half_closed = false;
   };
@@ -104,9 +103,8 @@ class KeepAliveCall final : public transport::CallHandler {
     Engine& engine = replica.engine();
     const int64_t now_ns = context->clock->MonotonicNs();
     if (engine.lessor().ExpiredNotRevoked(id, now_ns)) {
-      replica.WhenApplied([context, call, state, id](Replica& later) {
-        Renew(context, call, state, id, later);
-      });
+      replica.WhenApplied(
+          [context, call, state, id](Replica& later) { Renew(context, call, state, id, later); });
       return;
     }
     etcdserverpb::LeaseKeepAliveResponse response;

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "base/text.h"
 #include "proto/etcdserverpb.pb.h"
 #include "server/services/context.h"
 
@@ -33,8 +33,8 @@ void Status(ServiceContext& context, CallPtr call, Bytes bytes) {
     response.mutable_downgradeinfo();
     if (response.leader() == 0) response.add_errors("etcdserver: no leader");
     for (const etcdserverpb::AlarmMember& alarm : engine.alarms()) {
-      response.add_errors(absl::StrCat("memberID:", alarm.memberid(), " alarm:",
-                                       etcdserverpb::AlarmType_Name(alarm.alarm())));
+      response.add_errors(StrCat("memberID:", alarm.memberid(),
+                                 " alarm:", etcdserverpb::AlarmType_Name(alarm.alarm())));
     }
     Answer(*call, Reply{{}, response.SerializeAsString()});
   });
@@ -66,9 +66,8 @@ void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
 void Hash(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::HashRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
-  ReadFor(context, call, Read::Consistency::kLocal, [context = &context, call](Engine& engine) {
-    RunJob(*context, call, engine.Hash());
-  });
+  ReadFor(context, call, Read::Consistency::kLocal,
+          [context = &context, call](Engine& engine) { RunJob(*context, call, engine.Hash()); });
 }
 
 void HashKv(ServiceContext& context, CallPtr call, Bytes bytes) {
@@ -78,8 +77,7 @@ void HashKv(ServiceContext& context, CallPtr call, Bytes bytes) {
           [context = &context, call, revision = request.revision()](Engine& engine) {
             auto result = engine.HashKv(revision);
             if (auto* reply = std::get_if<Reply>(&result)) return Answer(*call, std::move(*reply));
-            RunJob(*context, call,
-                   std::get<std::unique_ptr<engine::ReadJob>>(std::move(result)));
+            RunJob(*context, call, std::get<std::unique_ptr<engine::ReadJob>>(std::move(result)));
           });
 }
 
