@@ -24,18 +24,18 @@ struct AllocatorOptions {
 };
 
 struct AllocatorStats {
-  uint64_t bytes_in_use = 0;       // handed out and not freed
-  uint64_t bytes_reserved = 0;     // taken from the system
-  uint64_t system_calls = 0;       // requests to the system allocator or kernel since start
-  uint64_t allocations = 0;        // Allocate calls since start
+  uint64_t bytes_in_use = 0;    // handed out and not freed
+  uint64_t bytes_reserved = 0;  // taken from the system
+  uint64_t system_calls = 0;    // requests to the system allocator or kernel since start
+  uint64_t allocations = 0;     // Allocate calls since start
 };
 
 // Any thread. Alignment is 16 bytes.
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  virtual void* Allocate(size_t size) = 0;          // never null: out of memory aborts
-  virtual void Free(void* memory, size_t size) = 0; // size as given to Allocate
+  virtual void* Allocate(size_t size) = 0;           // never null: out of memory aborts
+  virtual void Free(void* memory, size_t size) = 0;  // size as given to Allocate
   virtual AllocatorStats Stats() const = 0;
   virtual std::string_view name() const = 0;
 };

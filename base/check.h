@@ -12,17 +12,17 @@ namespace quorate {
 
 }  // namespace quorate
 
-#define QR_CHECK(condition)                                                      \
-  do {                                                                           \
-    if (__builtin_expect(!(condition), 0)) {                                     \
+#define QR_CHECK(condition)                                                       \
+  do {                                                                            \
+    if (__builtin_expect(!(condition), 0)) {                                      \
       ::quorate::CheckFailed(__FILE__, __LINE__, #condition, std::string_view()); \
-    }                                                                            \
+    }                                                                             \
   } while (false)
 
 // `detail` is evaluated only on failure; anything that converts to std::string_view.
-#define QR_CHECK_MSG(condition, detail)                                \
-  do {                                                                 \
-    if (__builtin_expect(!(condition), 0)) {                           \
+#define QR_CHECK_MSG(condition, detail)                                 \
+  do {                                                                  \
+    if (__builtin_expect(!(condition), 0)) {                            \
       ::quorate::CheckFailed(__FILE__, __LINE__, #condition, (detail)); \
-    }                                                                  \
+    }                                                                   \
   } while (false)

@@ -41,8 +41,8 @@ class FileLock {
 
 // How each write of a file reaches the disk.
 enum class WriteMode {
-  kBuffered,   // durable after Sync()
-  kDataSync,   // O_DSYNC: durable when WriteAt returns
+  kBuffered,  // durable after Sync()
+  kDataSync,  // O_DSYNC: durable when WriteAt returns
 };
 
 // Any thread.

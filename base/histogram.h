@@ -6,8 +6,9 @@
 
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
-#include <string>
+#include <utility>
 #include <vector>
 
 namespace quorate {
@@ -56,6 +57,8 @@ class ConcurrentHistogram {
  private:
   std::array<std::atomic<uint64_t>, Histogram::kBuckets> counts_{};
   std::atomic<int64_t> sum_ns_{0};
+  std::atomic<int64_t> max_ns_{0};
+  std::atomic<int64_t> min_ns_{INT64_MAX};
 };
 
 }  // namespace quorate

@@ -26,6 +26,7 @@ struct LogField {
   LogField(std::string_view name, const char* value);
   LogField(std::string_view name, const std::string& value);
   LogField(std::string_view name, int value);
+  LogField(std::string_view name, unsigned value);
   LogField(std::string_view name, int64_t value);
   LogField(std::string_view name, uint64_t value);
   LogField(std::string_view name, double value);
@@ -55,7 +56,8 @@ absl::Status ParseLogLevel(std::string_view text, LogLevel* level);
 absl::Status ConfigureLog(const LogConfig& config);
 bool LogEnabled(LogLevel level);
 
-// `logger` is empty for the main one, or "raft" and so on. kFatal writes and exits with status 1.
+// `logger` is empty for the main one, or "raft" and so on. kFatal writes and exits with status 1,
+// kPanic with status 2; no destructors run then.
 void Log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {},
          std::string_view logger = {},
          std::source_location where = std::source_location::current());

@@ -23,17 +23,17 @@ enum class OptionSource { kDefault, kFlag, kEnvironment, kFile };
 
 struct OptionSpec {
   enum class Type { kBool, kInt, kUint, kBytes, kDuration, kString, kChoice, kStringList };
-  std::string name;           // "snapshot-count", without dashes in front
+  std::string name;  // "snapshot-count", without dashes in front
   Type type = Type::kString;
-  std::string default_text;   // in the notation a user would write
-  std::string help;           // one or two sentences
-  std::string group;          // heading in --help: "Member", "Clustering", ...
+  std::string default_text;          // in the notation a user would write
+  std::string help;                  // one or two sentences
+  std::string group;                 // heading in --help: "Member", "Clustering", ...
   std::vector<std::string> choices;  // kChoice
-  int64_t min = INT64_MIN;    // kInt, kUint, kBytes, kDuration (ns)
+  int64_t min = INT64_MIN;           // kInt, kUint, kBytes, kDuration (ns)
   int64_t max = INT64_MAX;
   // Accepted for compatibility, without effect here: `no_effect` says why (logged when set).
   std::string no_effect;
-  bool hidden = false;        // left out of --help
+  bool hidden = false;  // left out of --help
 };
 
 // Durations are Go's notation ("100ms", "1m30s", "1µs"), returned in ns. Bytes accept a bare number
@@ -49,17 +49,19 @@ class OptionValues {
   explicit OptionValues(std::vector<OptionSpec> specs);
 
   // Sets from text; checks type, bounds and choices. `where` heads the error: "--name",
-  // "ETCD_NAME", "file.yml:12".
+  // "ETCD_NAME", "file.yml:12". Replaces what any source set before: who must refuse a second
+  // source asks Source() first.
   absl::Status Set(std::string_view name, std::string_view text, OptionSource source,
                    std::string_view where);
 
   // --name=value, --name value, -name; bare --name for booleans; a repeated flag: the last wins;
-  // unknown flag: error with the closest known names. Non-flag words are returned in order.
+  // unknown flag: error with the closest known names. Non-flag words are returned in order, and so
+  // is everything behind a bare "--". After an error some flags may already be set.
   absl::StatusOr<std::vector<std::string>> ParseFlags(const std::vector<std::string>& args);
 
   bool GetBool(std::string_view name) const;
-  int64_t GetInt(std::string_view name) const;  // kInt, kUint, kBytes, kDuration
-  const std::string& GetString(std::string_view name) const;  // kString, kChoice
+  int64_t GetInt(std::string_view name) const;                    // kInt, kUint, kBytes, kDuration
+  const std::string& GetString(std::string_view name) const;      // kString, kChoice
   std::vector<std::string> GetList(std::string_view name) const;  // kStringList, split at commas
   OptionSource Source(std::string_view name) const;
   const std::string& Text(std::string_view name) const;  // as given, or the default
@@ -75,6 +77,9 @@ class OptionValues {
     OptionSource source = OptionSource::kDefault;
     int64_t number = 0;
   };
+  size_t IndexOf(std::string_view name) const;
+  std::string ClosestNamesHint(std::string_view name, std::string_view prefix) const;
+
   std::vector<OptionSpec> specs_;
   std::map<std::string, size_t, std::less<>> by_name_;
   std::vector<Value> values_;

@@ -121,6 +121,7 @@ class ServiceTable {
 
  private:
   std::vector<std::unique_ptr<Method>> methods_;
+  std::vector<const Method*> by_path_;  // sorted
 };
 
 // "unknown method X for service Y" / "unknown service Y", as etcd answers (kUnimplemented).
