@@ -14,6 +14,7 @@
 #include "server/config.h"
 #include "server/flags.h"
 #include "server/node.h"
+#include "server/sd_notify.h"
 
 extern char** environ;
 
@@ -157,7 +158,11 @@ int Main(int argc, char** argv) {
   if (!node.ok()) FailStart(node.status());
   if (absl::Status started = (*node)->Start(); !started.ok()) FailStart(started);
   LogInfo("notifying init daemon");
-  LogInfo("successfully notified init daemon");
+  if (absl::Status notified = NotifyReady(); notified.ok()) {
+    LogInfo("successfully notified init daemon");
+  } else {
+    LogWarn("failed to notify init daemon", {notified});
+  }
 
   int signal_number = 0;
   sigwait(&signals, &signal_number);
