@@ -1,6 +1,6 @@
 # Makes ${QUORATE_PRIVATE_JEMALLOC}: Debian's static jemalloc as one object file in which every name
 # is local, except the three functions we call, under the prefix quorate_je_. Its requests to the
-# kernel go to functions of jemalloc_allocator.cc. Leaves the variable empty when the static library
+# kernel, and for handlers at fork, go to functions of jemalloc_allocator.cc. Leaves the variable empty when the static library
 # is not installed (package libjemalloc-dev).
 find_file(QUORATE_JEMALLOC_ARCHIVE libjemalloc_pic.a
           HINTS ${JEMALLOC_LIBDIR} ${JEMALLOC_LIBRARY_DIRS} PATH_SUFFIXES ${CMAKE_LIBRARY_ARCHITECTURE}
@@ -10,7 +10,7 @@ if(QUORATE_JEMALLOC_ARCHIVE)
   set(QUORATE_PRIVATE_JEMALLOC ${CMAKE_CURRENT_BINARY_DIR}/private_jemalloc.o)
   set(whole ${CMAKE_CURRENT_BINARY_DIR}/jemalloc_whole.o)
   set(exported mallocx sdallocx mallctl)
-  set(redirected mmap munmap madvise)
+  set(redirected mmap munmap madvise pthread_atfork)
   set(rename "")
   foreach(name IN LISTS exported redirected)
     list(APPEND rename --redefine-sym ${name}=quorate_je_${name})

@@ -39,6 +39,9 @@ extern "C" void* malloc(size_t size) {
 namespace quorate {
 namespace {
 
+// A sanitizer makes mapping large blocks slow.
+constexpr int kSteps = QUORATE_SANITIZED ? 3'000 : 20'000;
+
 struct Block {
   char* memory = nullptr;
   size_t size = 0;
@@ -95,7 +98,7 @@ TEST_CASE("Blocks of any size are aligned, do not overlap and are accounted for"
     std::vector<Block> live;
     size_t in_use = 0;
     size_t allocations = 0;
-    for (int step = 0; step < 20'000; ++step) {
+    for (int step = 0; step < kSteps; ++step) {
       const bool grow = in_use < (64 << 20) && random.Below(10) < 6;
       if (grow || live.empty()) {
         live.push_back(

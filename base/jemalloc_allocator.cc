@@ -49,6 +49,10 @@ int quorate_je_madvise(void* address, size_t size, int advice) {
   return ::madvise(address, size, advice);
 }
 
+// jemalloc wants to take all its locks around a fork, so that the child may go on allocating. Our
+// children only exec: not worth the time, nor the thread sanitizer's limit of 64 locks at once.
+int quorate_je_pthread_atfork(void (*)(), void (*)(), void (*)()) { return 0; }
+
 }  // extern "C"
 
 namespace quorate {
