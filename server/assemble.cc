@@ -178,11 +178,10 @@ absl::Status Node::Parts::BuildReplica() {
   consensus::InitialState initial;
   initial.hard_state = data.log->hard_state();
   initial.conf_state.voters = {data.identity.member};
-  initial.first_index = data.log->first_index();
   initial.last_index = data.log->last_index();
   initial.applied = engine->applied_index();
   QR_ASSIGN_OR_RETURN(initial.entries, EntriesAfter(*data.log, initial.applied));
-  initial.term_before_first = data.log->TermAt(data.log->first_index().Prev()).value_or(Term(0));
+  initial.term_before_entries = data.log->TermAt(initial.applied).value_or(Term(0));
   random = std::make_unique<Random>(static_cast<uint64_t>(clock.WallNs()) ^
                                     data.identity.member.value());
   LogInfo(data.fresh ? "starting local member" : "restarting local member",

@@ -166,6 +166,10 @@ void Replica::ApplyCommitted(int64_t now_ns, Effects* effects) {
     ApplyOne(entry, now_ns, effects);
     ++effects->applied;
   }
+  const uint64_t applied = engine_->applied_index().value();
+  if (effects->applied != 0 && applied > options_.peer_entries_kept) {
+    raft_->Compacted(LogIndex(applied - options_.peer_entries_kept));
+  }
 }
 
 void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
