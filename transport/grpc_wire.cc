@@ -12,9 +12,8 @@
 namespace quorate::transport {
 namespace {
 
-constexpr std::array<std::string_view, 17> kCodeDigits = {"0",  "1",  "2",  "3",  "4",  "5",
-                                                          "6",  "7",  "8",  "9",  "10", "11",
-                                                          "12", "13", "14", "15", "16"};
+constexpr std::array<std::string_view, 17> kCodeDigits = {
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"};
 constexpr std::string_view kBase64Letters =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr int kGzipWindowBits = 15 + 16;  // zlib's notation for a gzip header
@@ -95,22 +94,38 @@ std::optional<int64_t> ParseGrpcTimeoutNs(std::string_view text) {
   if (parsed.ec != std::errc() || parsed.ptr != unit || value < 0) return std::nullopt;
   int64_t scale = 0;
   switch (*unit) {
-    case 'H': scale = 3'600'000'000'000; break;
-    case 'M': scale = 60'000'000'000; break;
-    case 'S': scale = 1'000'000'000; break;
-    case 'm': scale = 1'000'000; break;
-    case 'u': scale = 1'000; break;
-    case 'n': scale = 1; break;
-    default: return std::nullopt;
+    case 'H':
+      scale = 3'600'000'000'000;
+      break;
+    case 'M':
+      scale = 60'000'000'000;
+      break;
+    case 'S':
+      scale = 1'000'000'000;
+      break;
+    case 'm':
+      scale = 1'000'000;
+      break;
+    case 'u':
+      scale = 1'000;
+      break;
+    case 'n':
+      scale = 1;
+      break;
+    default:
+      return std::nullopt;
   }
   return value > INT64_MAX / scale ? INT64_MAX : value * scale;
 }
 
 std::string FormatGrpcTimeout(int64_t timeout_ns) {
   constexpr int64_t kDigitsMax = 99'999'999;
-  constexpr std::array<std::pair<int64_t, char>, 6> kUnits = {
-      {{1, 'n'}, {1'000, 'u'}, {1'000'000, 'm'}, {1'000'000'000, 'S'}, {60'000'000'000, 'M'},
-       {3'600'000'000'000, 'H'}}};
+  constexpr std::array<std::pair<int64_t, char>, 6> kUnits = {{{1, 'n'},
+                                                               {1'000, 'u'},
+                                                               {1'000'000, 'm'},
+                                                               {1'000'000'000, 'S'},
+                                                               {60'000'000'000, 'M'},
+                                                               {3'600'000'000'000, 'H'}}};
   timeout_ns = std::max<int64_t>(timeout_ns, 0);
   for (const auto& [scale, unit] : kUnits) {
     const int64_t value = timeout_ns / scale + (timeout_ns % scale != 0 ? 1 : 0);
