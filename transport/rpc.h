@@ -19,10 +19,23 @@ namespace quorate::transport {
 
 // gRPC status codes (grpc/status.h numbers).
 enum class RpcCode : int {
-  kOk = 0, kCanceled = 1, kUnknown = 2, kInvalidArgument = 3, kDeadlineExceeded = 4, kNotFound = 5,
-  kAlreadyExists = 6, kPermissionDenied = 7, kResourceExhausted = 8, kFailedPrecondition = 9,
-  kAborted = 10, kOutOfRange = 11, kUnimplemented = 12, kInternal = 13, kUnavailable = 14,
-  kDataLoss = 15, kUnauthenticated = 16
+  kOk = 0,
+  kCanceled = 1,
+  kUnknown = 2,
+  kInvalidArgument = 3,
+  kDeadlineExceeded = 4,
+  kNotFound = 5,
+  kAlreadyExists = 6,
+  kPermissionDenied = 7,
+  kResourceExhausted = 8,
+  kFailedPrecondition = 9,
+  kAborted = 10,
+  kOutOfRange = 11,
+  kUnimplemented = 12,
+  kInternal = 13,
+  kUnavailable = 14,
+  kDataLoss = 15,
+  kUnauthenticated = 16
 };
 
 struct RpcStatus {
@@ -38,7 +51,8 @@ class MessageSource {
   virtual ~MessageSource() = default;
   virtual uint64_t size() const = 0;
   // Calls `done` once, from any thread, with 1..max_bytes more bytes (or an error, which resets the
-  // stream). Not called again before `done` was. May call `done` before it returns.
+  // stream). Not called again before `done` was. May call `done` before it returns. A source whose
+  // stream ends meanwhile is destroyed after `done`.
   virtual void Pull(size_t max_bytes, std::function<void(absl::StatusOr<Bytes>)> done) = 0;
 };
 
@@ -46,7 +60,7 @@ class MessageSource {
 class Message {
  public:
   Message() = default;
-  Message(Bytes bytes) { pieces.push_back(std::move(bytes)); }  // NOLINT: a Bytes is a message
+  Message(Bytes bytes) { pieces.push_back(std::move(bytes)); }     // NOLINT: a Bytes is a message
   Message(std::vector<Bytes> parts) : pieces(std::move(parts)) {}  // NOLINT
   Message(std::unique_ptr<MessageSource> from) : source(std::move(from)) {}  // NOLINT
   uint64_t size() const;
@@ -63,10 +77,10 @@ class ServerCall {
 
   // Request metadata by lower-case name; `-bin` values are decoded. First one if repeated.
   virtual std::optional<std::string> Metadata(std::string_view name) const = 0;
-  virtual std::string peer() const = 0;       // "127.0.0.1:4711"
-  virtual int64_t deadline_ns() const = 0;    // monotonic; INT64_MAX = none
-  virtual int64_t received_ns() const = 0;    // monotonic, when the request was complete
-  virtual bool cancelled() const = 0;         // the peer no longer waits
+  virtual std::string peer() const = 0;     // "127.0.0.1:4711"
+  virtual int64_t deadline_ns() const = 0;  // monotonic; INT64_MAX = none
+  virtual int64_t received_ns() const = 0;  // monotonic, when the request was complete
+  virtual bool cancelled() const = 0;       // the peer no longer waits
 
   // Queues one message of the answer. The stream's queue is bounded by what the service queues:
   // look at QueuedBytes and wait for OnWritable when it is above the limit.
@@ -95,9 +109,10 @@ struct Method {
   enum class Kind { kUnary, kServerStream, kBidi };
   std::string path;  // "/etcdserverpb.KV/Put"
   Kind kind = Kind::kUnary;
-  // kUnary and kServerStream: called once with the one request, on the loop thread. Must not block.
+  // Exactly one of the two is set. `unary` is called once with the one request, on the loop thread;
+  // it must not block.
   std::function<void(std::shared_ptr<ServerCall>, Bytes request)> unary;
-  // kBidi: makes the handler of a new call.
+  // Makes the handler of a new call: kBidi, and kServerStream where the service wants OnWritable.
   std::function<std::unique_ptr<CallHandler>(std::shared_ptr<ServerCall>)> bidi;
 };
 
@@ -114,13 +129,14 @@ class RpcObserver {
 // All methods of a server; built before Start, read-only after.
 class ServiceTable {
  public:
-  void Add(Method method);                        // CHECKs that the path is new
+  void Add(Method method);  // CHECKs that the path is new
   const Method* Find(std::string_view path) const;
   bool HasService(std::string_view service) const;  // "etcdserverpb.KV"
   const std::vector<std::unique_ptr<Method>>& methods() const { return methods_; }
 
  private:
   std::vector<std::unique_ptr<Method>> methods_;
+  std::vector<const Method*> by_path_;  // sorted
 };
 
 // "unknown method X for service Y" / "unknown service Y", as etcd answers (kUnimplemented).

@@ -20,9 +20,9 @@
 namespace quorate::transport {
 
 struct HttpRequest {
-  std::string method;  // "GET"
-  std::string path;    // percent-decoded, without query
-  std::string query;   // raw, without '?'
+  std::string method;                                        // "GET"
+  std::string path;                                          // percent-decoded, without query
+  std::string query;                                         // raw, without '?'
   std::vector<std::pair<std::string, std::string>> headers;  // names lower-case
   std::string body;
 };
@@ -52,10 +52,14 @@ struct ServerOptions {
   uint32_t header_list_bytes_max = 16 * 1024;
   uint64_t http_body_bytes_max = 2'097'152;
   size_t writable_low_bytes = 256 * 1024;
-  uint32_t connections_max = 0;  // 0 = from the descriptor limit
+  uint32_t connections_max = 0;                                   // 0 = from the descriptor limit
   int64_t keepalive_interval_ns = int64_t{7200} * 1'000'000'000;  // server pings
   int64_t keepalive_timeout_ns = int64_t{20} * 1'000'000'000;
   int64_t keepalive_min_time_ns = int64_t{5} * 1'000'000'000;  // client pings closer than this
+  // A connection that has not said by then what it speaks is closed.
+  int64_t preface_timeout_ns = int64_t{10} * 1'000'000'000;
+  // An HTTP/1.1 connection that sends nothing for so long, with no answer due, is closed.
+  int64_t http_idle_timeout_ns = int64_t{300} * 1'000'000'000;
   bool reuse_port = false;
   bool reuse_address = true;
   const Clock* clock = nullptr;
@@ -77,8 +81,8 @@ class ServerTransport {
   // Binds all addresses; the sockets accept but nothing is answered before Serve. Errors name the
   // URL and the system's reason ("listen tcp 127.0.0.1:2379: bind: address already in use").
   virtual absl::Status Bind() = 0;
-  virtual void Serve() = 0;                          // starts answering; does not block
-  virtual std::vector<uint16_t> ports() const = 0;   // per ListenAddress, after Bind
+  virtual void Serve() = 0;                         // starts answering; does not block
+  virtual std::vector<uint16_t> ports() const = 0;  // per ListenAddress, after Bind
   // Graceful end: GOAWAY in two steps, unary calls may finish until `deadline_ns`, streams end with
   // kUnavailable; then everything is closed. Blocks.
   virtual void Drain(int64_t deadline_ns) = 0;
@@ -93,8 +97,9 @@ struct ServerTransportRow {
 };
 std::span<const ServerTransportRow> ServerTransportRegistry();
 // kInvalidArgument with the known names when unknown. `services` outlives the transport.
-absl::StatusOr<std::unique_ptr<ServerTransport>> CreateServerTransport(
-    std::string_view name, const ServerOptions& options, const ServiceTable* services,
-    HttpHandler http);
+absl::StatusOr<std::unique_ptr<ServerTransport>> CreateServerTransport(std::string_view name,
+                                                                       const ServerOptions& options,
+                                                                       const ServiceTable* services,
+                                                                       HttpHandler http);
 
 }  // namespace quorate::transport

@@ -1,0 +1,67 @@
+// Http1Parser: HTTP/1.0 and 1.1 requests out of a run of bytes that comes in pieces. Strict where
+// leniency has been used for request smuggling (RFC 9112): one length, no folded lines, no blanks
+// before the colon. One thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "transport/server.h"
+
+namespace quorate::transport {
+
+class Http1Parser {
+ public:
+  static constexpr size_t kHeadBytesMax = 64 * 1024;
+
+  explicit Http1Parser(uint64_t body_bytes_max) : body_bytes_max_(body_bytes_max) {}
+
+  enum class Result {
+    kNeedMore,
+    kContinue,  // the client waits for "100 Continue" before it sends the body; call again
+    kRequest,   // request() is complete
+    kError,     // error_status() says why; nothing after it can be understood
+  };
+  // Takes from the front of *data.
+  Result Next(std::string_view* data);
+
+  HttpRequest& request() { return request_; }
+  bool keep_alive() const { return keep_alive_; }
+  int error_status() const { return error_status_; }
+  // Inside a request: some of it has come.
+  bool started() const { return state_ != State::kHead || !line_.empty(); }
+
+ private:
+  enum class State { kHead, kBody, kChunkSize, kChunk, kChunkEnd, kTrailer };
+
+  Result Fail(int status);
+  Result OnHead();
+  bool ParseRequestLine(std::string_view line);
+  bool ParseTarget(std::string_view target);
+  bool ParseField(std::string_view line);
+  int ReadFraming();
+  Result OnChunkLine(std::string_view* data);
+  Result Complete();
+  // Moves one line, without its end, from *data to *line once it is whole.
+  enum class Line { kWhole, kPartial, kTooLong };
+  Line TakeLine(std::string_view* data);
+
+  const uint64_t body_bytes_max_;
+  State state_ = State::kHead;
+  std::string line_;
+  size_t head_bytes_ = 0;
+  bool have_request_line_ = false;
+  bool complete_ = false;
+  HttpRequest request_;
+  bool keep_alive_ = true;
+  bool http_1_0_ = false;
+  bool expect_continue_ = false;
+  uint64_t left_ = 0;  // of the body or chunk
+  int error_status_ = 0;
+};
+
+// "Not Found"; "Status 599" for what has no name.
+std::string HttpReason(int status);
+
+}  // namespace quorate::transport

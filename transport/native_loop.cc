@@ -1,0 +1,121 @@
+#include "transport/native_loop.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "transport/byte_socket.h"
+
+namespace quorate::transport {
+namespace {
+
+constexpr size_t kSpareBuffersMax = 8;
+constexpr size_t kSpareBufferBytesMax = 1 << 20;
+
+}  // namespace
+
+NativeLoop::NativeLoop(const ServerOptions* options, const ServiceTable* services,
+                       const HttpHandler* http)
+    : loop_(options->clock),
+      context_{options, services, http, &loop_, &counters_},
+      mailbox_(std::make_shared<Mailbox>(&loop_, [this] { DrainMailbox(); })),
+      read_buffer_(std::make_unique_for_overwrite<char[]>(kReadBufferBytes)) {}
+
+NativeLoop::~NativeLoop() { StopAndJoin(); }
+
+void NativeLoop::StopAndJoin() {
+  if (thread_.joinable()) {
+    loop_.Post([this] {
+      CloseAll();
+      loop_.Stop();
+    });
+    thread_.join();
+  }
+  mailbox_->Close();
+}
+
+void NativeLoop::Start() {
+  thread_ = std::thread([this] {
+    Mailbox::OfThisThread() = mailbox_.get();
+    loop_.Run();
+  });
+}
+
+void NativeLoop::Adopt(int fd, ListenAddress::Serve serve) {
+  TuneTcp(fd);
+  auto peer = std::make_shared<PeerInfo>(PeerInfo{PeerName(fd), mailbox_});
+  auto connection =
+      std::make_unique<Connection>(&context_, this, MakePlainSocket(fd), serve, std::move(peer));
+  Connection* raw = connection.get();
+  raw->set_index(connections_.size());
+  connections_.push_back(std::move(connection));
+  LoopCounters::Add(&counters_.connections, 1);
+  LoopCounters::Add(&counters_.connections_total, 1);
+  if (draining_) raw->StartDrain();
+}
+
+void NativeLoop::StartDrain() {
+  draining_ = true;
+  // A connection that has not spoken yet closes at once and leaves the list.
+  for (size_t i = connections_.size(); i > 0; --i) {
+    if (i <= connections_.size()) connections_[i - 1]->StartDrain();
+  }
+}
+
+void NativeLoop::CloseAll() {
+  while (!connections_.empty()) connections_.back()->Close();
+}
+
+void NativeLoop::Gone(Connection* connection) {
+  const size_t index = connection->index();
+  QR_CHECK(connections_[index].get() == connection);
+  gone_.push_back(std::move(connections_[index]));
+  if (index + 1 < connections_.size()) {
+    connections_[index] = std::move(connections_.back());
+    connections_[index]->set_index(index);
+  }
+  connections_.pop_back();
+  LoopCounters::Add(&counters_.connections, -1);
+  EndOfTurnSoon();
+  if (on_gone_) on_gone_();
+}
+
+void NativeLoop::FlushAtEndOfTurn(Connection* connection) {
+  to_flush_.push_back(connection);
+  EndOfTurnSoon();
+}
+
+void NativeLoop::EndOfTurnSoon() {
+  if (end_of_turn_set_) return;
+  end_of_turn_set_ = true;
+  loop_.AtEndOfTurn([this] { EndOfTurn(); });
+}
+
+void NativeLoop::EndOfTurn() {
+  end_of_turn_set_ = false;
+  flushing_.swap(to_flush_);
+  for (Connection* connection : flushing_) connection->Flush();
+  flushing_.clear();
+  // A connection that went in this turn may still be listed for a flush.
+  if (to_flush_.empty()) gone_.clear();
+}
+
+void NativeLoop::DrainMailbox() {
+  mailbox_->Take(&completions_);
+  for (Completion& completion : completions_) NativeCall::Deliver(std::move(completion));
+  completions_.clear();
+}
+
+std::unique_ptr<OutputBuffer> NativeLoop::TakeBuffer() {
+  if (buffers_.empty()) return std::make_unique<OutputBuffer>();
+  auto buffer = std::move(buffers_.back());
+  buffers_.pop_back();
+  return buffer;
+}
+
+void NativeLoop::GiveBuffer(std::unique_ptr<OutputBuffer> buffer) {
+  if (buffers_.size() < kSpareBuffersMax && buffer->capacity() <= kSpareBufferBytesMax) {
+    buffers_.push_back(std::move(buffer));
+  }
+}
+
+}  // namespace quorate::transport

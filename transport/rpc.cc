@@ -1,0 +1,60 @@
+#include "transport/rpc.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace quorate::transport {
+namespace {
+
+bool PathBefore(const Method* method, std::string_view path) { return method->path < path; }
+
+}  // namespace
+
+uint64_t Message::size() const {
+  if (source != nullptr) return source->size();
+  uint64_t sum = 0;
+  for (const Bytes& piece : pieces) sum += piece.size();
+  return sum;
+}
+
+void ServiceTable::Add(Method method) {
+  QR_CHECK_MSG(method.path.size() >= 4 && method.path.front() == '/' &&
+                   method.path.find('/', 1) != std::string::npos,
+               method.path);
+  QR_CHECK_MSG(
+      method.kind == Method::Kind::kBidi ? method.bidi != nullptr : method.unary != nullptr,
+      method.path);
+  auto at = std::lower_bound(by_path_.begin(), by_path_.end(), method.path, PathBefore);
+  QR_CHECK_MSG(at == by_path_.end() || (*at)->path != method.path, method.path);
+  methods_.push_back(std::make_unique<Method>(std::move(method)));
+  by_path_.insert(at, methods_.back().get());
+}
+
+const Method* ServiceTable::Find(std::string_view path) const {
+  auto at = std::lower_bound(by_path_.begin(), by_path_.end(), path, PathBefore);
+  return at != by_path_.end() && (*at)->path == path ? *at : nullptr;
+}
+
+bool ServiceTable::HasService(std::string_view service) const {
+  return std::any_of(by_path_.begin(), by_path_.end(), [service](const Method* method) {
+    const std::string_view path = method->path;
+    return path.size() > service.size() + 1 && path.substr(1, service.size()) == service &&
+           path[service.size() + 1] == '/';
+  });
+}
+
+RpcStatus UnknownMethodStatus(const ServiceTable& table, std::string_view path) {
+  if (!path.empty() && path.front() == '/') path.remove_prefix(1);
+  const size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos) {
+    return {RpcCode::kUnimplemented, "malformed method name: \"" + std::string(path) + "\""};
+  }
+  const std::string service(path.substr(0, slash));
+  if (!table.HasService(service)) return {RpcCode::kUnimplemented, "unknown service " + service};
+  return {RpcCode::kUnimplemented,
+          "unknown method " + std::string(path.substr(slash + 1)) + " for service " + service};
+}
+
+}  // namespace quorate::transport
