@@ -88,7 +88,7 @@ void WatchHub::Impl::Admit(WatchStream* stream, std::unique_ptr<Watcher> owned,
   }
   const int64_t current = store->CurrentRevision();
   watcher->next_revision = start_revision == 0 ? current + 1 : start_revision;
-  if (start_revision > current) {
+  if (start_revision > published) {
     watcher->from_future = true;
     ++stream->from_future;
   }

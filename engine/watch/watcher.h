@@ -45,7 +45,7 @@ struct Watcher {
   uint32_t flight_slot = 0;
   WatcherState state = WatcherState::kSynced;
   WatcherOptions options;
-  bool from_future = false;  // asked to start above the revision of its creation, not reached yet
+  bool from_future = false;  // asked to start at a revision that was not published yet
   bool sent_since_progress = false;
   ListHook<Watcher> target_hook;
   ListHook<Watcher> waiting_hook;
