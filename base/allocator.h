@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace quorate {
@@ -44,12 +45,16 @@ struct AllocatorRow {
   std::string_view name;
   std::string_view summary;
   std::unique_ptr<Allocator> (*create)(const AllocatorOptions&);
+  // Ok, or kUnavailable with what is missing here and how to get it; then `create` must not be
+  // used.
+  absl::Status (*probe)();
 };
 
 // All implementations this binary knows, in the order in which errors list them.
 std::span<const AllocatorRow> AllocatorRegistry();
 
-// kInvalidArgument naming the known ones when `name` is not among them.
+// kInvalidArgument naming the known ones when `name` is not among them, kUnavailable when this
+// build lacks it.
 absl::StatusOr<std::unique_ptr<Allocator>> CreateAllocator(std::string_view name,
                                                            const AllocatorOptions& options);
 

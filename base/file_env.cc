@@ -6,12 +6,6 @@
 namespace quorate {
 namespace {
 
-std::string FolderOf(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 absl::Status WriteNewFile(FileEnv* env, const std::string& path, std::string_view data) {
   QR_ASSIGN_OR_RETURN(std::unique_ptr<File> file, env->Create(path, WriteMode::kBuffered));
   QR_RETURN_IF_ERROR(file->WriteAt(0, std::span(&data, 1)));
@@ -19,6 +13,12 @@ absl::Status WriteNewFile(FileEnv* env, const std::string& path, std::string_vie
 }
 
 }  // namespace
+
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
 
 absl::StatusOr<std::string> ReadFileToString(FileEnv* env, const std::string& path) {
   constexpr size_t kReadStep = 64 << 10;

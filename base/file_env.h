@@ -55,7 +55,8 @@ class FileEnv {
   virtual absl::StatusOr<std::unique_ptr<File>> Create(const std::string& path, WriteMode mode) = 0;
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
   virtual absl::Status Remove(const std::string& path) = 0;
-  virtual absl::Status MakeDirs(const std::string& path) = 0;  // mode 0700, existing is fine
+  // With all folders above it, mode 0700; existing is fine. New ones are durable when it returns.
+  virtual absl::Status MakeDirs(const std::string& path) = 0;
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& dir) = 0;  // sorted
   virtual bool Exists(const std::string& path) = 0;
   virtual absl::Status SyncDir(const std::string& dir) = 0;
@@ -65,6 +66,9 @@ class FileEnv {
 
 // The process-wide POSIX environment.
 FileEnv* PosixFileEnv();
+
+// The folder that holds `path`: "." for a bare name, "/" for what lies in the root.
+std::string FolderOf(const std::string& path);
 
 // Whole-file helpers. WriteFileAtomically writes to a temporary name, syncs, renames, syncs the
 // folder: after it returns the file has the new content, before that the old.

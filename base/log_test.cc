@@ -6,7 +6,6 @@
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
-#include <regex>
 #include <thread>
 
 #include "base/file_env.h"
@@ -43,6 +42,14 @@ class CapturedLog {
   const std::string path_ = dir_.path() + "/log";
 };
 
+// Every digit as 0.
+std::string ShapeOf(std::string line) {
+  for (char& c : line) {
+    if (c >= '0' && c <= '9') c = '0';
+  }
+  return line;
+}
+
 TEST_CASE("A JSON line has etcd's keys in etcd's order, then the fields") {
   CapturedLog log;
   LogWarn("odd things", {{"count", 3},
@@ -57,9 +64,9 @@ TEST_CASE("A JSON line has etcd's keys in etcd's order, then the fields") {
   Log(LogLevel::kInfo, "elected", {}, "raft");
   const auto lines = log.Lines();
   REQUIRE(lines.size() == 2);
-  const std::regex shape(
-      R"re(\{"level":"warn","ts":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z","caller":"base/log_test\.cc:\d+","msg":"odd things","count":3,.*\})re");
-  REQUIRE(std::regex_match(lines[0], shape));
+  REQUIRE(ShapeOf(lines[0]).starts_with(
+      R"({"level":"warn","ts":"0000-00-00T00:00:00.000000Z","caller":"base/log_test.cc:00",)"
+      R"("msg":"odd things","count":0,)"));
   const Json first = Json::parse(lines[0]);
   REQUIRE(first["size"] == 18446744073709551615u);
   REQUIRE(first["offset"] == -5);

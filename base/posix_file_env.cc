@@ -30,8 +30,6 @@ absl::Status ErrnoStatus(std::string_view operation, const std::string& path, in
       return absl::NotFoundError(text);
     case ENOSPC:
     case EDQUOT:
-    case EMFILE:
-    case ENFILE:
       return absl::ResourceExhaustedError(text);
     case EACCES:
     case EPERM:
@@ -180,7 +178,11 @@ class PosixEnv final : public FileEnv {
     while (end != std::string::npos) {
       end = path.find('/', end + 1);
       const std::string prefix = path.substr(0, end);
-      if (prefix.empty() || ::mkdir(prefix.c_str(), kDirMode) == 0) continue;
+      if (prefix.empty()) continue;
+      if (::mkdir(prefix.c_str(), kDirMode) == 0) {
+        QR_RETURN_IF_ERROR(SyncDir(FolderOf(prefix)));
+        continue;
+      }
       const int error = errno;
       struct stat info;
       if (::stat(prefix.c_str(), &info) == 0) {

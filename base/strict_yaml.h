@@ -1,6 +1,6 @@
 // Strict YAML: a document read with line numbers, where every key must be asked for. Unknown and
 // duplicate keys, missing units and impossible values are kInvalidArgument with one line
-// "file:line: what is wrong; known: a, b, c".
+// "file:line: what is wrong; known: a, b, c". Anchors, aliases and second documents are refused.
 // Not thread-safe.
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -35,7 +36,7 @@ class YamlNode {
   absl::StatusOr<int64_t> AsInt(int64_t min, int64_t max) const;
   absl::StatusOr<double> AsDouble(double min, double max) const;
   absl::StatusOr<bool> AsBool() const;
-  absl::StatusOr<int64_t> AsDurationNs() const;  // Go notation, unit required ("10s")
+  absl::StatusOr<int64_t> AsDurationNs() const;  // Go notation, unit required ("10s"), >= 0
   absl::StatusOr<int64_t> AsBytes() const;       // unit required except for 0 ("256B", "1MiB")
   absl::StatusOr<std::string> AsChoice(const std::vector<std::string>& choices) const;
 
