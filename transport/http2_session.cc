@@ -350,7 +350,7 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
   if (drain_ != Drain::kNo && method->kind != Method::Kind::kUnary) {
     return Finish(call, {RpcCode::kUnavailable, "the server is shutting down"});
   }
-  if (method->kind == Method::Kind::kBidi) {
+  if (method->bidi != nullptr) {
     call->dispatched_ = true;
     call->handler_ = method->bidi(call->self_);
   }
@@ -411,7 +411,7 @@ void Http2Session::OnData(NativeCall* call, std::string_view data) {
     if (context_->options->observer != nullptr) {
       context_->options->observer->MessageReceived(*call->method_, message.size());
     }
-    if (call->method_->kind != Method::Kind::kBidi) {
+    if (call->method_->bidi == nullptr) {
       Dispatch(call, std::move(message));
     } else if (call->handler_ != nullptr) {
       call->handler_->OnMessage(std::move(message));
