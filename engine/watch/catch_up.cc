@@ -5,45 +5,9 @@
 #include <utility>
 
 #include "base/check.h"
-#include "engine/watch/wire.h"
+#include "engine/mvcc/wire.h"
 
 namespace quorate::engine {
-namespace {
-
-struct KeyValueFront {
-  std::string_view key;
-  uint64_t create_revision = 0;
-};
-
-bool ReadVarint(std::string_view* data, uint64_t* value) {
-  *value = 0;
-  for (unsigned shift = 0; shift < 64 && !data->empty(); shift += 7) {
-    const auto byte = static_cast<unsigned char>(data->front());
-    data->remove_prefix(1);
-    *value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-    if (byte < 0x80) return true;
-  }
-  return false;
-}
-
-// Key and create_revision lead every KeyValue, in this order; the value behind is not looked at.
-std::optional<KeyValueFront> ParseFront(std::string_view kv) {
-  KeyValueFront front;
-  uint64_t size = 0;
-  if (kv.empty() || kv.front() != wire::kKeyValueKey) return std::nullopt;
-  kv.remove_prefix(1);
-  if (!ReadVarint(&kv, &size) || size > kv.size()) return std::nullopt;
-  front.key = kv.substr(0, size);
-  kv.remove_prefix(size);
-  if (!kv.empty() && kv.front() == wire::kKeyValueCreateRevision) {
-    kv.remove_prefix(1);
-    if (!ReadVarint(&kv, &front.create_revision)) return std::nullopt;
-  }
-  return front;
-}
-
-}  // namespace
-
 JobIndex::Target* HistoryJob::AddTarget(std::string_view begin, std::string_view end,
                                         int64_t first_main, EventVariant variant) {
   JobIndex::Target* target = index_.Add(begin, end);
@@ -79,22 +43,22 @@ bool HistoryJob::Visit(const RecordRef& ref, std::string_view kv) {
     reading_main_ = main;
   }
   bytes_read_ += kv.size();
-  const std::optional<KeyValueFront> front = ParseFront(kv);
-  if (!front.has_value()) {
+  const std::optional<wire::KeyValue> pair = wire::ParseKeyValue(kv);
+  if (!pair.has_value()) {
     status_ = absl::DataLossError("record of revision " + std::to_string(main) + " sub " +
                                   std::to_string(ref.revision.sub) + " is not a KeyValue");
     return false;
   }
   bool matched = false;
   bool want_prev_kv = false;
-  index_.Match(front->key, [&](JobIndex::Target& target) {
+  index_.Match(pair->key, [&](JobIndex::Target& target) {
     if (main < target.payload.first_main) return;
     target.payload.matched.push_back(static_cast<uint32_t>(records_.size()));
     matched = true;
     want_prev_kv = want_prev_kv || target.payload.want_prev_kv;
   });
   if (matched) {
-    Keep(ref, front->key, kv, want_prev_kv, front->create_revision == static_cast<uint64_t>(main));
+    Keep(ref, pair->key, kv, want_prev_kv, pair->create_revision == main);
   }
   return true;
 }

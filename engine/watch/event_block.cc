@@ -5,6 +5,7 @@
 
 #include "absl/types/span.h"
 #include "base/check.h"
+#include "engine/mvcc/wire.h"
 #include "engine/watch/wire.h"
 
 namespace quorate::engine {
@@ -39,21 +40,21 @@ char* WriteRaw(std::string_view data, char* out) {
 
 char* WriteLength(char tag, size_t size, char* out) {
   *out++ = tag;
-  return wire::WriteVarint(size, out);
+  return watch_wire::WriteVarint(size, out);
 }
 
 // All but the put's KeyValue itself and prev_kv.
 char* WriteFront(const EventParts& parts, char* out) {
-  out = WriteLength(wire::kWatchResponseEvents, EventBodyBytes(parts), out);
+  out = WriteLength(watch_wire::kWatchResponseEvents, EventBodyBytes(parts), out);
   if (parts.kind == RecordKind::kTombstone) {
-    *out++ = wire::kEventType;
+    *out++ = watch_wire::kEventType;
     *out++ = 1;
   }
-  out = WriteLength(wire::kEventKv, KvBytes(parts), out);
+  out = WriteLength(watch_wire::kEventKv, KvBytes(parts), out);
   if (parts.kind == RecordKind::kTombstone) {
-    out = WriteRaw(parts.key, WriteLength(wire::kKeyValueKey, parts.key.size(), out));
-    *out++ = wire::kKeyValueModRevision;
-    out = wire::WriteVarint(static_cast<uint64_t>(parts.main), out);
+    out = WriteRaw(parts.key, WriteLength(watch_wire::kKeyValueKey, parts.key.size(), out));
+    *out++ = watch_wire::kKeyValueModRevision;
+    out = watch_wire::WriteVarint(static_cast<uint64_t>(parts.main), out);
   }
   return out;
 }
@@ -66,7 +67,7 @@ char* WriteEvent(const EventParts& parts, char* out) {
   out = WriteFront(parts, out);
   if (parts.kind == RecordKind::kPut) out = WriteRaw(parts.kv, out);
   if (parts.previous.has_value()) {
-    out = WriteLength(wire::kEventPrevKv, parts.previous->size(), out);
+    out = WriteLength(watch_wire::kEventPrevKv, parts.previous->size(), out);
     out = WriteRaw(*parts.previous, out);
   }
   return out;

@@ -16,7 +16,7 @@ constexpr uint64_t kUnseenBytesMax = 4096;
 char* WriteField(char tag, uint64_t value, char* out) {
   if (value == 0) return out;
   *out++ = tag;
-  return wire::WriteVarint(value, out);
+  return watch_wire::WriteVarint(value, out);
 }
 
 // Events of one block, at least one.
@@ -59,13 +59,13 @@ void AppendCopy(absl::Span<const EventPick> picks, uint64_t total, std::vector<B
 void HeadMaker::SetHeader(const HeaderFields& fields, int64_t revision) {
   std::array<char, 46> header;
   char* out = header.data() + 2;
-  out = WriteField(wire::kHeaderClusterId, fields.cluster.value(), out);
-  out = WriteField(wire::kHeaderMemberId, fields.member.value(), out);
-  out = WriteField(wire::kHeaderRevision, static_cast<uint64_t>(revision), out);
-  out = WriteField(wire::kHeaderRaftTerm, fields.term.value(), out);
+  out = WriteField(watch_wire::kHeaderClusterId, fields.cluster.value(), out);
+  out = WriteField(watch_wire::kHeaderMemberId, fields.member.value(), out);
+  out = WriteField(watch_wire::kHeaderRevision, static_cast<uint64_t>(revision), out);
+  out = WriteField(watch_wire::kHeaderRaftTerm, fields.term.value(), out);
   const size_t size = static_cast<size_t>(out - header.data());
   QR_CHECK(size <= header.size());
-  header[0] = wire::kWatchResponseHeader;
+  header[0] = watch_wire::kWatchResponseHeader;
   header[1] = static_cast<char>(size - 2);
   if (size == header_bytes_ && std::memcmp(header.data(), header_.data(), size) == 0) return;
   std::memcpy(header_.data(), header.data(), size);
@@ -77,11 +77,11 @@ Bytes HeadMaker::Make(int64_t watch_id, Fragment fragment) {
   QR_CHECK(header_bytes_ > 0);
   const bool last = fragment == Fragment::kLast;
   if (last && !last_head_.empty() && last_id_ == watch_id) return last_head_;
-  std::array<char, 46 + 1 + wire::kVarintBytesMax + 2> head;
+  std::array<char, 46 + 1 + watch_wire::kVarintBytesMax + 2> head;
   std::memcpy(head.data(), header_.data(), header_bytes_);
   char* out = head.data() + header_bytes_;
-  out = WriteField(wire::kWatchResponseWatchId, static_cast<uint64_t>(watch_id), out);
-  out = WriteField(wire::kWatchResponseFragment, last ? 0 : 1, out);
+  out = WriteField(watch_wire::kWatchResponseWatchId, static_cast<uint64_t>(watch_id), out);
+  out = WriteField(watch_wire::kWatchResponseFragment, last ? 0 : 1, out);
   Bytes made = Bytes::Copy({head.data(), static_cast<size_t>(out - head.data())});
   if (last) {
     last_id_ = watch_id;
