@@ -126,6 +126,7 @@ struct Http2Session::Callbacks {
       nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
     }
     if (frame->hd.type == NGHTTP2_HEADERS) Self(user_data)->ping_strikes_ = 0;
+    if (frame->hd.type == NGHTTP2_GOAWAY) Self(user_data)->OnGoawaySent();
     return 0;
   }
 
@@ -696,12 +697,16 @@ void Http2Session::StartDrain() {
   // Calls that the client has already put on the wire are still welcome: the last stream id that
   // counts is named only when the client must have seen the notice.
   nghttp2_submit_shutdown_notice(session_);
-  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, kDrainPing);
   drain_timer_ = context_->loop->RunAt(context_->loop->NowNs() + kDrainPingNs, [this] {
     if (drain_ == Drain::kNoticed) FinishDrain();
   });
   EndStreamingCalls();
   host_->FlushSoon();
+}
+
+void Http2Session::OnGoawaySent() {
+  // Submitted together with the notice, the ping would overtake it.
+  if (drain_ == Drain::kNoticed) nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, kDrainPing);
 }
 
 void Http2Session::EndStreamingCalls() {

@@ -78,6 +78,7 @@ class Http2Session final : public Protocol {
                           const RpcStatus& status);
   void Handled(NativeCall* call, RpcCode code);
   void Reset(NativeCall* call, uint32_t error_code);
+  void OnGoawaySent();
   void EndStreamingCalls();
   void FinishDrain();
   void SubmitGoaway(uint32_t error_code, std::string_view text);
