@@ -43,10 +43,11 @@ class FakeStore final : public WatchStore, public RecordReader {
     return batch;
   }
 
-  // Drops at once what etcd would drop.
+  // Drops what etcd would drop, unless the physical half is left for later.
   void Compact(int64_t revision) {
     QR_CHECK(revision > compacted_ && revision <= current_);
     compacted_ = revision;
+    if (keep_garbage) return;
     std::map<std::string, Revision> newest;
     for (const auto& [at, record] : records_) {
       if (at.main <= revision) newest[record.key] = at;
@@ -113,6 +114,7 @@ class FakeStore final : public WatchStore, public RecordReader {
   std::unique_ptr<History> Pin() const { return std::make_unique<History>(records_); }
 
   absl::Status read_error;
+  bool keep_garbage = false;
 
  private:
   struct Live {
