@@ -12,7 +12,7 @@
 #include "consensus/raft.h"
 #include "server/data_dir.h"
 #include "server/http_endpoints.h"
-#include "server/member_json.h"
+#include "engine/cluster/member_json.h"
 #include "server/node.h"
 #include "server/replica_loop.h"
 #include "server/services/context.h"

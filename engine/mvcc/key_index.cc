@@ -427,8 +427,7 @@ void KeyIndex::Remove(const Path& path) {
   Leaf* leaf = path.leaf;
   KeyEntry* entry = leaf->entries[path.slot];
   QR_CHECK(!entry->live());
-  std::copy(leaf->entries + path.slot + 1, leaf->entries + leaf->count,
-            leaf->entries + path.slot);
+  std::copy(leaf->entries + path.slot + 1, leaf->entries + leaf->count, leaf->entries + path.slot);
   --leaf->count;
   FreeEntry(entry);
   if (leaf->count == 0) RemoveEmpty(path);
@@ -448,8 +447,7 @@ void KeyIndex::RemoveEmpty(const Path& path) {
     if (inner->count > 1) FreeSeparator(gone);
     std::copy(inner->children + at + 1, inner->children + inner->count, inner->children + at);
     std::copy(inner->sums + at + 1, inner->sums + inner->count, inner->sums + at);
-    std::copy(inner->separators + at + 1, inner->separators + inner->count,
-              inner->separators + at);
+    std::copy(inner->separators + at + 1, inner->separators + inner->count, inner->separators + at);
     --inner->count;
     if (inner->count != 0) {
       inner->separators[0] = {};

@@ -32,15 +32,13 @@ struct KeyEntry {
   int64_t create_revision = 0;  // of the present life; 0 when the key is deleted
   int64_t version = 0;
   int64_t lease = 0;
-  PackedRef* older = nullptr;   // oldest first
+  PackedRef* older = nullptr;  // oldest first
   uint32_t older_count = 0;
   uint32_t older_capacity = 0;
   uint32_t key_bytes = 0;
 
   bool live() const { return (newest.bytes_and_kind & 1) == 0; }
-  std::string_view key() const {
-    return {reinterpret_cast<const char*>(this + 1), key_bytes};
-  }
+  std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_bytes}; }
   uint64_t framed_bytes() const;
 };
 
@@ -90,9 +88,9 @@ class KeyIndex {
 
   // Order statistics of live keys at the current revision.
   LiveSums Total() const;
-  LiveSums Below(std::string_view key) const;     // live keys < key
+  LiveSums Below(std::string_view key) const;  // live keys < key
   LiveSums Within(const KeyInterval& interval) const;
-  LiveSums First(uint64_t keys) const;            // the first so many live keys
+  LiveSums First(uint64_t keys) const;  // the first so many live keys
 
   // Drops records of up to `keys_max` keys from `*resume` on that a compaction at `main` frees:
   // keeps what is newer, the newest <= main unless it is a tombstone below main. `dropped` hears of

@@ -27,8 +27,8 @@ bool SortsAll(const RangeRequest& request) {
 
 // etcd's quirk: without an order, another target than the key sorts what was fetched.
 bool SortsFetched(const RangeRequest& request) {
-  return SortsAll(request) || (request.sort_order() == RangeRequest::NONE &&
-                               request.sort_target() != RangeRequest::KEY);
+  return SortsAll(request) ||
+         (request.sort_order() == RangeRequest::NONE && request.sort_target() != RangeRequest::KEY);
 }
 
 bool IsPlain(const RangeRequest& request) {
@@ -47,11 +47,16 @@ bool PassesFilters(const RangeRequest& request, const wire::KeyValue& kv) {
 
 bool Less(RangeRequest::SortTarget target, const wire::KeyValue& a, const wire::KeyValue& b) {
   switch (target) {
-    case RangeRequest::VERSION: return a.version < b.version;
-    case RangeRequest::CREATE: return a.create_revision < b.create_revision;
-    case RangeRequest::MOD: return a.mod_revision < b.mod_revision;
-    case RangeRequest::VALUE: return a.value < b.value;
-    default: return a.key < b.key;
+    case RangeRequest::VERSION:
+      return a.version < b.version;
+    case RangeRequest::CREATE:
+      return a.create_revision < b.create_revision;
+    case RangeRequest::MOD:
+      return a.mod_revision < b.mod_revision;
+    case RangeRequest::VALUE:
+      return a.value < b.value;
+    default:
+      return a.key < b.key;
   }
 }
 
@@ -62,8 +67,8 @@ void AppendMoreAndCount(std::string* out, bool more, uint64_t count) {
 
 void AppendRecords(const MvccStore& store, const std::vector<RecordRef>& refs, size_t keep,
                    std::string* out) {
-  const absl::Status status = store.Read(
-      {refs.data(), keep}, [&](size_t i, std::optional<std::string_view> kv) {
+  const absl::Status status =
+      store.Read({refs.data(), keep}, [&](size_t i, std::optional<std::string_view> kv) {
         QR_CHECK_MSG(kv, StrCat("the record of revision ", refs[i].revision.main, ".",
                                 refs[i].revision.sub, " is in the index and nowhere else"));
         wire::AppendBytes(out, 2, *kv);
@@ -75,11 +80,10 @@ void AppendRecords(const MvccStore& store, const std::vector<RecordRef>& refs, s
 void EvaluateSelected(const MvccStore& store, const RangeRequest& request,
                       const std::vector<RecordRef>& refs, uint64_t count, std::string* out) {
   std::vector<std::string> stored(refs.size());
-  const absl::Status status =
-      store.Read(refs, [&](size_t i, std::optional<std::string_view> kv) {
-        QR_CHECK_MSG(kv, "a record is in the index and nowhere else");
-        stored[i].assign(*kv);
-      });
+  const absl::Status status = store.Read(refs, [&](size_t i, std::optional<std::string_view> kv) {
+    QR_CHECK_MSG(kv, "a record is in the index and nowhere else");
+    stored[i].assign(*kv);
+  });
   QR_CHECK_MSG(status.ok(), ToStd(status.message()));
   std::vector<wire::KeyValue> pairs;
   pairs.reserve(refs.size());

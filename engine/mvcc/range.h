@@ -25,9 +25,9 @@ void EvaluateRange(const MvccStore& store, const etcdserverpb::RangeRequest& req
 // How many bytes that would be, where it is known without reading values: requests without
 // filters, sorting, keys_only and count_only. 0 otherwise.
 struct PlainSize {
-  uint64_t bytes = 0;    // of all kvs fields
-  uint64_t keys = 0;     // in the answer
-  uint64_t count = 0;    // in the interval
+  uint64_t bytes = 0;  // of all kvs fields
+  uint64_t keys = 0;   // in the answer
+  uint64_t count = 0;  // in the interval
 };
 PlainSize SizePlainRange(const MvccStore& store, const etcdserverpb::RangeRequest& request,
                          int64_t main);

@@ -36,8 +36,8 @@ absl::Status MvccStore::Restore(absl::FunctionRef<void(uint64_t)> progress) {
   QR_ASSIGN_OR_RETURN(const std::unique_ptr<kv::KvSnapshot> snapshot, backend_->NewSnapshot());
   uint64_t records = 0;
   absl::Status damage;
-  QR_RETURN_IF_ERROR(snapshot->Scan(
-      kv::Table::kKey, {}, {}, [&](std::string_view key, std::string_view value) {
+  QR_RETURN_IF_ERROR(
+      snapshot->Scan(kv::Table::kKey, {}, {}, [&](std::string_view key, std::string_view value) {
         const std::optional<ParsedRevisionKey> parsed = ParseRevisionKey(key);
         const std::optional<wire::KeyValue> pair = wire::ParseKeyValue(value);
         if (!parsed || !pair || pair->key.empty()) {
@@ -64,8 +64,8 @@ absl::Status MvccStore::Restore(absl::FunctionRef<void(uint64_t)> progress) {
 absl::Status MvccStore::RestoreCompactionMarks() {
   const std::string_view keys[] = {kScheduledCompactRev, kFinishedCompactRev};
   int64_t marks[] = {-1, -1};
-  QR_RETURN_IF_ERROR(backend_->Read(
-      kv::Table::kMeta, keys, [&](size_t i, std::optional<std::string_view> value) {
+  QR_RETURN_IF_ERROR(
+      backend_->Read(kv::Table::kMeta, keys, [&](size_t i, std::optional<std::string_view> value) {
         if (!value) return;
         if (const auto parsed = ParseRevisionKey(*value)) marks[i] = parsed->revision.main;
       }));
@@ -96,10 +96,11 @@ void MvccStore::Put(std::string_view key, std::string_view value, LeaseId lease)
   const KeyEntry* before = index_.Find(key);
   const bool lived = before != nullptr && before->live();
   const int64_t main = current_ + 1;
-  wire::KeyValue kv{key, lived ? before->create_revision : main, main,
-                    lived ? before->version + 1 : 1, value, lease.value()};
-  const RecordRef ref{{main, sub_++}, static_cast<uint32_t>(wire::KeyValueBytes(kv)),
-                      RecordKind::kPut};
+  wire::KeyValue kv{key,   lived ? before->create_revision : main,
+                    main,  lived ? before->version + 1 : 1,
+                    value, lease.value()};
+  const RecordRef ref{
+      {main, sub_++}, static_cast<uint32_t>(wire::KeyValueBytes(kv)), RecordKind::kPut};
   char* memory = window_.AddRecord(ref);
   wire::WriteKeyValue(memory, kv);
   const std::string_view encoded(memory, ref.kv_bytes);
@@ -127,8 +128,8 @@ int64_t MvccStore::DeleteRange(const KeyInterval& interval) {
     const LeaseId lease(entry->lease);
     const std::string_view key = entry->key();
     const wire::KeyValue stored{.key = key};
-    const RecordRef ref{{main, sub_++}, static_cast<uint32_t>(wire::KeyValueBytes(stored)),
-                        RecordKind::kTombstone};
+    const RecordRef ref{
+        {main, sub_++}, static_cast<uint32_t>(wire::KeyValueBytes(stored)), RecordKind::kTombstone};
     wire::WriteKeyValue(window_.AddRecord(ref), stored);
     // Watchers see the key and the revision of its deletion; the store keeps the key alone.
     const wire::KeyValue seen{.key = key, .mod_revision = main};
@@ -187,11 +188,10 @@ absl::Status MvccStore::Read(
 std::string MvccStore::ReadOne(const RecordRef& ref) const {
   std::string out;
   bool found = false;
-  const absl::Status status =
-      Read({&ref, 1}, [&](size_t, std::optional<std::string_view> kv) {
-        found = kv.has_value();
-        if (found) out.assign(*kv);
-      });
+  const absl::Status status = Read({&ref, 1}, [&](size_t, std::optional<std::string_view> kv) {
+    found = kv.has_value();
+    if (found) out.assign(*kv);
+  });
   QR_CHECK_MSG(status.ok() && found,
                StrCat("the record of revision ", ref.revision.main, ".", ref.revision.sub,
                       " is in the index and not in the backend: ", status.message()));
@@ -234,9 +234,9 @@ class SnapshotHistory final : public HistoryReader {
     open_records_.assign(records.begin(), records.end());
   }
 
-  absl::Status Scan(int64_t first_main, int64_t last_main,
-                    absl::FunctionRef<bool(const RecordRef&, std::string_view)> visitor)
-      const override {
+  absl::Status Scan(
+      int64_t first_main, int64_t last_main,
+      absl::FunctionRef<bool(const RecordRef&, std::string_view)> visitor) const override {
     const Revision window_begin = FirstInWindow();
     const RevisionKey begin({first_main, 0}, RecordKind::kPut);
     const Revision end_revision = std::min(window_begin, Revision{Next(last_main), 0});
@@ -317,8 +317,8 @@ bool MvccStore::CompactionPending() const {
 
 bool MvccStore::CompactSlice(uint32_t steps) {
   if (!CompactionPending()) return false;
-  const bool more = index_.Compact(
-      compaction_target_, steps, &compaction_resume_, [this](const RecordRef& ref) {
+  const bool more =
+      index_.Compact(compaction_target_, steps, &compaction_resume_, [this](const RecordRef& ref) {
         window_.Delete(kv::Table::kKey, RevisionKey(ref.revision, ref.kind).view());
         ++compacted_keys_;
       });

@@ -34,6 +34,7 @@ class MvccStore final : public RecordReader {
   int64_t compact_revision() const { return compacted_; }
   const KeyIndex& index() const { return index_; }
   Window& window() { return window_; }
+  const Window& window() const { return window_; }
   const kv::KvBackend& backend() const { return *backend_; }
 
   // --- one write transaction; Begin and End enclose it
@@ -48,9 +49,9 @@ class MvccStore final : public RecordReader {
   EventBatchPtr End();
 
   // --- reads
-  absl::Status Read(std::span<const RecordRef> refs,
-                    absl::FunctionRef<void(size_t, std::optional<std::string_view>)> visitor)
-      const override;
+  absl::Status Read(
+      std::span<const RecordRef> refs,
+      absl::FunctionRef<void(size_t, std::optional<std::string_view>)> visitor) const override;
   // A record that must be there: CHECKs so.
   std::string ReadOne(const RecordRef& ref) const;
   // Live records of the interval at `main`, in key order, up to `limit` (0 = all).
@@ -90,8 +91,8 @@ class MvccStore final : public RecordReader {
   int64_t compaction_target_ = -1;
   std::string compaction_resume_;
   bool compaction_running_ = false;
-  int64_t finished_revision_ = -1;     // index done; deletions are in the window
-  uint64_t finished_sequence_ = 0;     // chunk that carries the end of it
+  int64_t finished_revision_ = -1;  // index done; deletions are in the window
+  uint64_t finished_sequence_ = 0;  // chunk that carries the end of it
   int64_t physically_compacted_ = -1;
   std::multiset<int64_t> pins_;
   uint64_t compacted_keys_ = 0;

@@ -104,11 +104,11 @@ class Window {
 
   const Options options_;
   Allocator* const allocator_;
+  uint64_t next_sequence_ = 1;
   std::shared_ptr<WindowChunk> open_;
   std::deque<std::shared_ptr<WindowChunk>> sealed_;  // oldest first, until flushed
   size_t taken_ = 0;                                 // how many of sealed_ were handed out
   uint64_t bytes_ = 0;
-  uint64_t next_sequence_ = 1;
   LogIndex applied_;
   LogIndex sealed_index_;  // the newest that went with a sealed chunk
   Term applied_term_;

@@ -59,21 +59,34 @@ std::optional<KeyValue> ParseKeyValue(std::string_view in) {
       return std::nullopt;
     }
     switch (tag) {
-      case 1 << 3 | 2: kv.key = bytes; break;
-      case 2 << 3: kv.create_revision = static_cast<int64_t>(value); break;
-      case 3 << 3: kv.mod_revision = static_cast<int64_t>(value); break;
-      case 4 << 3: kv.version = static_cast<int64_t>(value); break;
-      case 5 << 3 | 2: kv.value = bytes; break;
-      case 6 << 3: kv.lease = static_cast<int64_t>(value); break;
-      default: return std::nullopt;
+      case 1 << 3 | 2:
+        kv.key = bytes;
+        break;
+      case 2 << 3:
+        kv.create_revision = static_cast<int64_t>(value);
+        break;
+      case 3 << 3:
+        kv.mod_revision = static_cast<int64_t>(value);
+        break;
+      case 4 << 3:
+        kv.version = static_cast<int64_t>(value);
+        break;
+      case 5 << 3 | 2:
+        kv.value = bytes;
+        break;
+      case 6 << 3:
+        kv.lease = static_cast<int64_t>(value);
+        break;
+      default:
+        return std::nullopt;
     }
   }
   return kv;
 }
 
 uint64_t KeyValueBytes(const KeyValue& kv) {
-  uint64_t bytes = IntBytes(kv.create_revision) + IntBytes(kv.mod_revision) +
-                   IntBytes(kv.version) + IntBytes(kv.lease);
+  uint64_t bytes = IntBytes(kv.create_revision) + IntBytes(kv.mod_revision) + IntBytes(kv.version) +
+                   IntBytes(kv.lease);
   if (!kv.key.empty()) bytes += FramedBytes(kv.key.size());
   if (!kv.value.empty()) bytes += FramedBytes(kv.value.size());
   return bytes;
