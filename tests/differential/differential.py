@@ -26,9 +26,21 @@ from stubs import Client, etcd  # noqa: E402
 KNOWN = {
     "keys_only_lease": ("3.4", "keys_only: 3.7 leaves the lease out as well"),
     "sort_option": ("3.4", "an order outside the enum: 3.4 takes it for no order"),
+    "txn_error_order": ("3.4", "a transaction with several mistakes: see same_failure"),
+    "hash_revision": ("3.4", "HashKV does not tell hash_revision yet"),
     "hash_compact": ("3.4", "HashKV of a compacted store: 3.4 keeps a tombstone at the compaction"),
     "negative_revision": ("3.4", "a negative revision of a plain Range means current"),
 }
+
+
+def same_failure(mine, other, old_peer):
+    """Whether two errors count as equal. A transaction with several mistakes is refused for one of
+    them: 3.4 looks at its puts before its ranges, 3.7 (and Quorate) at its operations in order."""
+    either = {"etcdserver: requested lease not found", "etcdserver: key not found",
+              "etcdserver: mvcc: required revision is a future revision",
+              "etcdserver: mvcc: required revision has been compacted"}
+    return mine == other or (old_peer and mine[1] in either and other[1] in either)
+
 
 KEYS = [b"a", b"b", b"c", b"d", b"e", b"f", b"aa", b"ab", b"ba", b"bb", b"\x00", b"\xff", b"k/1",
         b"k/2", b"k/3", b"zz"]
@@ -280,7 +292,10 @@ def compare_run(arguments, backend):
             mine, my_error = outcome(pair[0], request, old)
             other, other_error = outcome(pair[1], request, old)
             counts[method] = counts.get(method, 0) + 1
-            if my_error != other_error or mine != other:
+            equal = mine == other
+            if my_error and other_error:
+                equal = same_failure(my_error, other_error, old and method == "Txn")
+            if not equal:
                 print(f"FAILED at operation {number} (seed {arguments.seed}, backend {backend}, "
                       f"peer {version})\n{service}.{method} {request}\n"
                       f"quorate: {my_error or mine}\netcd: {other_error or other}")
