@@ -347,10 +347,11 @@ void Node::Stop() {
       sealed.set_value();
     });
     sealed.get_future().wait();
-    p.workers.reset();
     p.loop->Stop();
-    p.log_writer.reset();
+    p.workers.reset();
+    // The backend's last sync still tells the log what it may drop.
     p.backend_writer.reset();
+    p.log_writer.reset();
   }
   LogInfo("closed etcd server", {{"name", p.config.name}, {"data-dir", p.config.data_dir}});
   parts_.reset();

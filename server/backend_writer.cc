@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "server/thread_name.h"
 
 namespace quorate::server {
 namespace {
@@ -39,6 +40,7 @@ BackendWriter::~BackendWriter() {
 
 void BackendWriter::Start() {
   thread_ = std::thread([this] {
+    SetThreadName("backend-writer");
     while (queue_.WaitTake(&tasks_)) Work();
   });
 }

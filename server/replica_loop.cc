@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "server/thread_name.h"
 #include "transport/event_loop.h"
 
 namespace quorate::server {
@@ -32,7 +33,10 @@ ReplicaLoop::~ReplicaLoop() { Stop(); }
 
 void ReplicaLoop::Start() {
   next_tick_ns_ = clock_->MonotonicNs();
-  thread_ = std::thread([this] { Main(); });
+  thread_ = std::thread([this] {
+    SetThreadName("replica");
+    Main();
+  });
 }
 
 void ReplicaLoop::Stop() {
