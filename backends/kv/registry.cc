@@ -26,6 +26,7 @@ std::span<const KvBackendRow> KvBackendRegistry() {
       KvBackendRow{
           kMemoryTraits,
           [](const KvOptions& options) { return OpenMemoryBackend(options, MemoryTuning()); }},
+      KvBackendRow{kLmdbTraits, OpenLmdbBackend},
   };
   return rows;
 }
