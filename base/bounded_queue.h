@@ -4,8 +4,10 @@
 // silence. Any thread may push; one thread takes.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <utility>
@@ -69,6 +71,16 @@ class BoundedQueue {
     return !batch->empty();
   }
 
+  // As WaitTake, but gives up at `deadline_ns` (SystemClock's monotonic time) with an empty batch.
+  bool WaitTakeUntil(std::vector<T>* batch, int64_t deadline_ns) {
+    batch->clear();
+    const std::chrono::steady_clock::time_point deadline{std::chrono::nanoseconds(deadline_ns)};
+    std::unique_lock lock(mutex_);
+    ready_.wait_until(lock, deadline, [this] { return !items_.empty() || closed_; });
+    items_.swap(*batch);
+    return !batch->empty();
+  }
+
   // Refuses further pushes; what is inside can still be taken.
   void Close() {
     {
@@ -82,6 +94,10 @@ class BoundedQueue {
   size_t size() const {
     std::lock_guard lock(mutex_);
     return items_.size();
+  }
+  bool closed() const {
+    std::lock_guard lock(mutex_);
+    return closed_;
   }
   size_t capacity() const { return capacity_; }
 

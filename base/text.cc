@@ -28,4 +28,9 @@ std::vector<std::string_view> StrSplit(std::string_view text, char separator) {
   }
 }
 
+std::string HexText(uint64_t value) {
+  char digits[16];
+  return {digits, std::to_chars(digits, digits + sizeof(digits), value, 16).ptr};
+}
+
 }  // namespace quorate

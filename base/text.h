@@ -7,9 +7,11 @@
 #include <charconv>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -78,5 +80,23 @@ std::string StrJoin(const Range& items, std::string_view between) {
 // The parts between the separators, as views into `text`; empty parts are kept, and an empty text
 // is one empty part.
 std::vector<std::string_view> StrSplit(std::string_view text, char separator);
+
+// Lower-case hexadecimal without padding, as etcd shows ids.
+std::string HexText(uint64_t value);
+
+// What stands before and behind the first separator; without one, the whole text and nothing.
+inline std::pair<std::string_view, std::string_view> SplitOnce(std::string_view text,
+                                                               char separator) {
+  const size_t at = text.find(separator);
+  if (at == std::string_view::npos) return {text, {}};
+  return {text.substr(0, at), text.substr(at + 1)};
+}
+
+// Removes `prefix` from the front of *text if it stands there; answers whether it did.
+inline bool ConsumePrefix(std::string_view* text, std::string_view prefix) {
+  if (!text->starts_with(prefix)) return false;
+  text->remove_prefix(prefix.size());
+  return true;
+}
 
 }  // namespace quorate

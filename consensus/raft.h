@@ -81,11 +81,10 @@ struct Config {
 struct InitialState {
   HardState hard_state;
   ConfState conf_state;
-  LogIndex first_index;       // of the log store
-  std::vector<Entry> entries; // from first_index on that are not yet applied (may be long)
-  LogIndex last_index;
-  Term term_before_first;     // term of entry first_index - 1
-  LogIndex applied;           // by the engine, from the backend
+  LogIndex applied;            // by the engine, from the backend
+  std::vector<Entry> entries;  // of the log, after `applied`, without a gap
+  Term term_before_entries;    // of the entry at `applied`; 0 at the start of the log
+  LogIndex last_index;         // of the log; `applied` when there are no entries
 };
 
 struct ReadReady {
@@ -101,12 +100,9 @@ struct Output {
   std::vector<Entry> append;
   std::vector<Message> messages;
   std::vector<Message> messages_after_durable;
-  std::vector<Entry> committed;   // to apply, in order, each exactly once
+  std::vector<Entry> committed;  // to apply, in order, each exactly once
   std::vector<ReadReady> reads;
   std::vector<uint64_t> reads_dropped;  // contexts that must be asked again (leader lost)
-  bool soft_state_changed = false;      // leader() or role() moved
-
-  bool empty() const;
 };
 
 class Raft {
@@ -118,17 +114,17 @@ class Raft {
   // --- inputs
   void Tick();  // one heartbeat interval has passed
   // Accepts payloads as entries, in order, all or none. kUnavailable when this member is not the
-  // leader (text as etcd's "raft proposal dropped"), kResourceExhausted over uncommitted_bytes_max.
+  // leader, kResourceExhausted over uncommitted_bytes_max.
   absl::Status Propose(std::vector<Bytes> payloads);
-  absl::Status ProposeConfChange(EntryType type, Bytes data);
   void Receive(Message message);
   // The log has synced everything up to `index`, whose entry there has `term`.
   void Durable(LogIndex index, Term term);
-  // Asks for a read index; answered through Output::reads or reads_dropped.
+  // Asks for a read index; answered through Output::reads, or reads_dropped when this member does
+  // not lead (any more).
   void ReadIndex(uint64_t context);
   // The engine applied a configuration entry; the new state takes effect.
   void ApplyConfState(const ConfState& state);
-  // The log was cut: entries <= index are gone from the store and from here.
+  // Entries <= index will not be asked for by peers any more and may be forgotten once applied.
   void Compacted(LogIndex index);
 
   // --- output since the last call
@@ -146,8 +142,8 @@ class Raft {
   bool leader_ready() const;
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  friend class RaftInvariants;
+  std::unique_ptr<class RaftCore> core_;
 };
 
 }  // namespace quorate::consensus

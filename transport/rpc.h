@@ -109,9 +109,10 @@ struct Method {
   enum class Kind { kUnary, kServerStream, kBidi };
   std::string path;  // "/etcdserverpb.KV/Put"
   Kind kind = Kind::kUnary;
-  // kUnary and kServerStream: called once with the one request, on the loop thread. Must not block.
+  // Exactly one of the two is set. `unary` is called once with the one request, on the loop thread;
+  // it must not block.
   std::function<void(std::shared_ptr<ServerCall>, Bytes request)> unary;
-  // kBidi: makes the handler of a new call.
+  // Makes the handler of a new call: kBidi, and kServerStream where the service wants OnWritable.
   std::function<std::unique_ptr<CallHandler>(std::shared_ptr<ServerCall>)> bidi;
 };
 

@@ -157,8 +157,8 @@ TestService::TestService() {
     AddServerStream(std::move(name), [this, where, broken](const Call& call, const Bytes& request) {
       std::string_view text = request.view();
       const uint64_t size = TakeNumber(&text);
-      std::unique_ptr<MessageSource> source = std::make_unique<PatternSource>(
-          this, size, broken ? size / 2 : UINT64_MAX, where);
+      std::unique_ptr<MessageSource> source =
+          std::make_unique<PatternSource>(this, size, broken ? size / 2 : UINT64_MAX, where);
       call->Reply(std::move(source));
     });
   };

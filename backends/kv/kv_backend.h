@@ -27,7 +27,16 @@ namespace quorate::kv {
 
 // etcd's buckets; the byte order of their names is the order of Maintenance.Hash.
 enum class Table : uint8_t {
-  kAlarm, kAuth, kAuthRoles, kAuthUsers, kCluster, kKey, kLease, kMembers, kMembersRemoved, kMeta
+  kAlarm,
+  kAuth,
+  kAuthRoles,
+  kAuthUsers,
+  kCluster,
+  kKey,
+  kLease,
+  kMembers,
+  kMembersRemoved,
+  kMeta
 };
 inline constexpr size_t kTableCount = 10;
 std::string_view TableName(Table table);  // "alarm", "auth", "authRoles", ... as etcd's buckets
@@ -61,8 +70,8 @@ struct KvSizes {
 
 // What an implementation is, instead of methods that answer "not implemented".
 struct KvTraits {
-  std::string_view name;     // "memory", "lmdb", "rocksdb"
-  std::string_view summary;  // one line for --help and reports
+  std::string_view name;        // "memory", "lmdb", "rocksdb"
+  std::string_view summary;     // one line for --help and reports
   bool data_in_memory = false;  // the whole content lives in RAM (memory backend)
 };
 
@@ -89,12 +98,12 @@ class KvBackend {
 };
 
 struct KvOptions {
-  std::string dir;                    // folder of this backend alone; created if missing
-  FileEnv* env = nullptr;             // memory backend; lmdb and rocksdb write by themselves
-  Allocator* allocator = nullptr;     // memory backend: records and nodes
-  uint64_t map_bytes_max = uint64_t{64} << 30;  // lmdb: upper bound of the map (virtual)
-  uint64_t cache_bytes = uint64_t{64} << 20;    // rocksdb: block cache
-  uint64_t memtable_bytes = uint64_t{32} << 20; // rocksdb: write buffer
+  std::string dir;                 // folder of this backend alone; created if missing
+  FileEnv* env = nullptr;          // memory backend; lmdb and rocksdb write by themselves
+  Allocator* allocator = nullptr;  // memory backend: records and nodes
+  uint64_t map_bytes_max = uint64_t{64} << 30;   // lmdb: upper bound of the map (virtual)
+  uint64_t cache_bytes = uint64_t{64} << 20;     // rocksdb: block cache
+  uint64_t memtable_bytes = uint64_t{32} << 20;  // rocksdb: write buffer
 };
 
 struct KvBackendRow {

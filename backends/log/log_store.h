@@ -55,8 +55,7 @@ class LogStore {
 
   // Hands entries (contiguous; an index <= last_index replaces it and all after) and, if given, the
   // hard state to the operating system in one batch. Not durable before Sync.
-  virtual absl::Status Append(std::span<const Entry> entries,
-                              const HardState* hard_state) = 0;
+  virtual absl::Status Append(std::span<const Entry> entries, const HardState* hard_state) = 0;
   // Everything appended before is durable when it returns.
   virtual absl::Status Sync() = 0;
   // Entries up to and including `index` are no longer needed. Whole segments are recycled.

@@ -28,8 +28,9 @@ struct LeaseRecord {  // leasepb.Lease
 class Lessor {
  public:
   struct Options {
-    int64_t ttl_min_seconds = 2;         // ceil(3 x election timeout / 2)
-    uint32_t expire_batch_max = 500;     // per scan
+    int64_t ttl_min_seconds = 2;      // ceil(3 x election timeout / 2)
+    uint32_t expire_batch_max = 500;  // started within one scan interval
+    int64_t scan_interval_ns = 500'000'000;
     uint32_t revokes_in_flight_max = 16;
     // From this many leases on, a promotion spreads expiries to at most this rate.
     uint32_t spread_from_leases = 1000;
@@ -43,10 +44,13 @@ class Lessor {
   Error CheckGrant(LeaseId id, int64_t ttl_seconds) const;
   LeaseRecord Grant(LeaseId id, int64_t ttl_seconds);
   bool Exists(LeaseId id) const;
+  std::optional<LeaseRecord> Find(LeaseId id) const;
   // Removes the lease and answers its keys in key order; the caller deletes them in one revision.
+  // CHECKs that the lease exists.
   std::vector<std::string> Revoke(LeaseId id);
   void Attach(LeaseId id, std::string_view key);  // CHECKs that the lease exists
-  void Detach(LeaseId id, std::string_view key);
+  void Detach(LeaseId id, std::string_view key);  // unknown lease or key: nothing
+  // Unknown lease: nothing. Counts at the next Promote.
   void Checkpoint(LeaseId id, int64_t remaining_ttl_seconds);
 
   // --- restart: leases from the table, attachments from KeyValue.lease of live keys
@@ -58,17 +62,20 @@ class Lessor {
   void Demote();
   bool primary() const;
   void SetNow(int64_t now_ns);  // from Tick; deadlines of new grants count from it
-  // Leases whose deadline passed, oldest first, within the in-flight limit; each is answered once
-  // until RevokeFailed or Revoke.
+  // Leases whose deadline passed, oldest first, within the in-flight limit and the limit per scan
+  // interval; each is answered once until RevokeFailed or Revoke. May be called at any time, best
+  // on every tick and after every applied revoke. Empty when not primary.
   std::vector<LeaseId> TakeExpired(int64_t now_ns);
   void RevokeFailed(LeaseId id);
-  // The granted TTL, or 0 when unknown or already expired.
+  // The granted TTL, or 0 when unknown or already expired. Only the primary knows: ask primary()
+  // first, a client that is told 0 gives its lease up. Not primary: 0, and nothing changes.
   int64_t Renew(LeaseId id, int64_t now_ns);
   // True between a passed deadline and its Revoke: KeepAlive waits for the revoke.
   bool ExpiredNotRevoked(LeaseId id, int64_t now_ns) const;
 
   struct TimeToLive {
-    int64_t ttl_seconds = -1;  // whole seconds left; -1 = unknown lease
+    // Whole seconds left, 0 once expired; -1 = unknown lease. Not primary: the granted TTL.
+    int64_t ttl_seconds = -1;
     int64_t granted_ttl_seconds = 0;
     std::vector<std::string> keys;  // in key order
   };

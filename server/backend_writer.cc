@@ -1,0 +1,128 @@
+#include "server/backend_writer.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "server/thread_name.h"
+
+namespace quorate::server {
+namespace {
+
+constexpr size_t kTasksMax = 1 << 16;  // the window's size bounds chunks long before this
+
+void DieIfFailed(const absl::Status& status, std::string_view what) {
+  if (status.ok()) return;
+  Log(LogLevel::kFatal, "backend write failed; stopping, the log keeps what was acknowledged",
+      {{"operation", what}, status});
+}
+
+}  // namespace
+
+BackendWriter::BackendWriter(const Options& options, kv::KvBackend* backend, const Clock* clock,
+                             Events events, LogIndex synced)
+    : options_(options),
+      backend_(backend),
+      clock_(clock),
+      events_(std::move(events)),
+      queue_(kTasksMax),
+      written_(synced),
+      synced_(synced) {
+  const kv::KvSizes sizes = backend_->Sizes();
+  on_disk_ = sizes.on_disk;
+  in_use_ = sizes.in_use;
+}
+
+BackendWriter::~BackendWriter() {
+  queue_.Close();
+  if (thread_.joinable()) thread_.join();
+  SyncIfDue(/*force=*/true);
+}
+
+void BackendWriter::Start() {
+  thread_ = std::thread([this] {
+    SetThreadName("backend-writer");
+    while (queue_.WaitTake(&tasks_)) Work();
+  });
+}
+
+void BackendWriter::Submit(std::shared_ptr<const engine::FlushChunk> chunk) {
+  queue_.PushUnbounded(Task(std::move(chunk)));
+}
+
+void BackendWriter::Reclaim(absl::AnyInvocable<void(absl::Status)> done) {
+  queue_.PushUnbounded(Task(std::move(done)));
+}
+
+bool BackendWriter::Poll() {
+  if (!queue_.Take(&tasks_)) return false;
+  Work();
+  return true;
+}
+
+void BackendWriter::Work() {
+  size_t first = 0;
+  while (first < tasks_.size()) {
+    if (auto* reclaim = std::get_if<absl::AnyInvocable<void(absl::Status)>>(&tasks_[first])) {
+      SyncIfDue(/*force=*/true);
+      (*reclaim)(backend_->Reclaim());
+      ++first;
+      continue;
+    }
+    size_t last = first;
+    uint64_t bytes = 0;
+    while (last < tasks_.size() && bytes < options_.write_bytes_max) {
+      const auto* chunk = std::get_if<std::shared_ptr<const engine::FlushChunk>>(&tasks_[last]);
+      if (chunk == nullptr) break;
+      bytes += (*chunk)->bytes();
+      ++last;
+    }
+    WriteChunks(first, last);
+    first = last;
+    SyncIfDue(/*force=*/false);
+  }
+  tasks_.clear();
+  const kv::KvSizes sizes = backend_->Sizes();
+  on_disk_.store(sizes.on_disk, std::memory_order_relaxed);
+  in_use_.store(sizes.in_use, std::memory_order_relaxed);
+}
+
+void BackendWriter::WriteChunks(size_t first, size_t last) {
+  ops_.clear();
+  uint64_t bytes = 0;
+  for (size_t i = first; i < last; ++i) {
+    const auto& chunk = std::get<std::shared_ptr<const engine::FlushChunk>>(tasks_[i]);
+    ops_.insert(ops_.end(), chunk->ops().begin(), chunk->ops().end());
+    written_ = std::max(written_, chunk->applied_index());
+    bytes += chunk->bytes();
+  }
+  const int64_t start_ns = clock_->MonotonicNs();
+  DieIfFailed(backend_->Write(ops_), "write");
+  write_durations_.Add(clock_->MonotonicNs() - start_ns);
+  bytes_since_sync_ += bytes;
+  bytes_written_.fetch_add(bytes, std::memory_order_relaxed);
+  for (size_t i = first; i < last; ++i) {
+    events_.flushed(std::get<std::shared_ptr<const engine::FlushChunk>>(tasks_[i])->sequence());
+    tasks_[i] = std::shared_ptr<const engine::FlushChunk>();
+  }
+}
+
+void BackendWriter::SyncIfDue(bool force) {
+  const uint64_t entries = written_.value() - synced_.value();
+  if (bytes_since_sync_ == 0) return;
+  if (!force && entries < options_.sync_every_entries &&
+      bytes_since_sync_ < options_.sync_every_bytes) {
+    return;
+  }
+  DieIfFailed(backend_->Sync(), "sync");
+  synced_ = written_;
+  bytes_since_sync_ = 0;
+  if (synced_.value() > options_.catchup_entries) {
+    events_.log_not_needed(LogIndex(synced_.value() - options_.catchup_entries));
+  }
+}
+
+kv::KvSizes BackendWriter::sizes() const {
+  return {on_disk_.load(std::memory_order_relaxed), in_use_.load(std::memory_order_relaxed)};
+}
+
+}  // namespace quorate::server

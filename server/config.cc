@@ -1,0 +1,239 @@
+#include "server/config.h"
+
+#include <openssl/sha.h>
+
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+namespace quorate::server {
+namespace {
+
+uint64_t FirstEightBytesOfSha1(const std::string& data) {
+  unsigned char digest[SHA_DIGEST_LENGTH];
+  SHA1(reinterpret_cast<const unsigned char*>(data.data()), data.size(), digest);
+  uint64_t id = 0;
+  for (int i = 0; i < 8; ++i) id = id << 8 | digest[i];
+  return id;
+}
+
+// The peer URLs that --initial-cluster gives to `name`.
+absl::StatusOr<std::vector<std::string>> UrlsOf(const std::string& cluster,
+                                                const std::string& name) {
+  std::vector<std::string> urls;
+  size_t others = 0;
+  for (std::string_view item : StrSplit(cluster, ',')) {
+    if (item.empty()) continue;
+    const auto parts = SplitOnce(item, '=');
+    if (parts.second.empty()) {
+      return absl::InvalidArgumentError(
+          StrCat("--initial-cluster: \"", item, "\" is not of the form name=url"));
+    }
+    if (parts.first == name) {
+      urls.emplace_back(parts.second);
+    } else {
+      ++others;
+    }
+  }
+  if (urls.empty()) {
+    return absl::InvalidArgumentError(
+        StrCat("couldn't find local name \"", name, "\" in the initial cluster configuration"));
+  }
+  if (others != 0) {
+    return absl::InvalidArgumentError(
+        StrCat("--initial-cluster names ", others,
+               " more member(s); this version runs a cluster of one: leave only ", name, "=..."));
+  }
+  std::sort(urls.begin(), urls.end());
+  return urls;
+}
+
+absl::Status CheckUrls(const OptionValues& values, ServerConfig& config) {
+  for (const std::string& url : config.listen_peer_urls) {
+    if (auto parsed = ParseListenUrl(url, "listen-peer-urls"); !parsed.ok()) {
+      return parsed.status();
+    }
+  }
+  const bool listen_set = values.Source("listen-client-urls") != OptionSource::kDefault;
+  const bool advertise_set = values.Source("advertise-client-urls") != OptionSource::kDefault;
+  if (listen_set && !advertise_set) {
+    return absl::InvalidArgumentError(
+        "--advertise-client-urls is required when --listen-client-urls is set explicitly");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetIdentity(const OptionValues& values, ServerConfig& config) {
+  std::string cluster = values.GetString("initial-cluster");
+  if (values.Source("initial-cluster") == OptionSource::kDefault) {
+    std::vector<std::string> items;
+    for (const std::string& url : config.advertise_peer_urls) {
+      items.push_back(StrCat(config.name, "=", url));
+    }
+    cluster = StrJoin(items, ",");
+  }
+  absl::StatusOr<std::vector<std::string>> urls = UrlsOf(cluster, config.name);
+  if (!urls.ok()) return urls.status();
+  std::vector<std::string> advertised = config.advertise_peer_urls;
+  std::sort(advertised.begin(), advertised.end());
+  if (*urls != advertised) {
+    return absl::InvalidArgumentError(
+        StrCat("--initial-cluster has ", StrJoin(*urls, ","),
+               " but missing from --initial-advertise-peer-urls=", StrJoin(advertised, ",")));
+  }
+  config.member = ComputeMemberId(*urls, config.initial_cluster_token);
+  config.cluster = ComputeClusterId({config.member});
+  return absl::OkStatus();
+}
+
+absl::Status SetRaft(const OptionValues& values, ServerConfig& config) {
+  const int64_t heartbeat_ms = values.GetInt("heartbeat-interval");
+  const int64_t election_ms = values.GetInt("election-timeout");
+  if (election_ms < 5 * heartbeat_ms) {
+    return absl::InvalidArgumentError(
+        StrCat("--election-timeout[", election_ms,
+               "ms] should be at least as 5 times as --heartbeat-interval[", heartbeat_ms, "ms]"));
+  }
+  config.tick_ns = heartbeat_ms * kNanosPerMilli;
+  config.election_ticks = static_cast<uint32_t>(election_ms / heartbeat_ms);
+  config.initial_election_tick_advance = values.GetBool("initial-election-tick-advance");
+  config.pre_vote = values.GetBool("pre-vote");
+  const auto or_default = [&](std::string_view name, uint64_t fallback) {
+    const int64_t value = values.GetInt(name);
+    return value == 0 ? fallback : static_cast<uint64_t>(value);
+  };
+  config.snapshot_count = or_default("snapshot-count", 10000);
+  config.catchup_entries = or_default("snapshot-catchup-entries", 5000);
+  return absl::OkStatus();
+}
+
+void SetStorage(const OptionValues& values, ServerConfig& config) {
+  config.backend = values.GetString("backend");
+  config.allocator = values.GetString("allocator");
+  config.allocator_options.arena_bytes = static_cast<uint64_t>(values.GetInt("arena-bytes"));
+  config.allocator_options.prefault = values.GetBool("arena-prefault")
+                                          ? AllocatorOptions::Prefault::kYes
+                                          : AllocatorOptions::Prefault::kNo;
+  config.batch_entries_max = static_cast<uint32_t>(values.GetInt("batch-max-entries"));
+  config.batch_bytes_max = static_cast<uint64_t>(values.GetInt("batch-max-bytes"));
+  config.batch_linger_ns = values.GetInt("batch-linger");
+  config.log_sync = values.GetBool("unsafe-no-fsync") ? "none" : values.GetString("log-sync");
+  config.log_segment_bytes = static_cast<uint64_t>(values.GetInt("log-segment-bytes"));
+  config.window_bytes_max = static_cast<uint64_t>(values.GetInt("window-bytes"));
+  config.backend_commit_interval_ns = values.GetInt("backend-commit-interval");
+  config.compaction_slice_ns = values.GetInt("compaction-slice");
+  const int64_t steps = values.GetInt("compaction-batch-limit");
+  config.compaction_steps = steps == 0 ? 1000 : static_cast<uint32_t>(steps);
+  config.transport = values.GetString("transport");
+  config.io_threads = static_cast<uint32_t>(values.GetInt("io-threads"));
+  config.worker_threads = static_cast<uint32_t>(values.GetInt("worker-threads"));
+}
+
+void SetLimits(const OptionValues& values, ServerConfig& config) {
+  const int64_t quota = values.GetInt("quota-backend-bytes");
+  config.quota_bytes = quota == 0 ? int64_t{2} << 30 : std::max<int64_t>(quota, 0);
+  config.txn_ops_max = static_cast<uint32_t>(values.GetInt("max-txn-ops"));
+  config.request_bytes_max = static_cast<uint64_t>(values.GetInt("max-request-bytes"));
+  config.max_concurrent_streams = static_cast<uint32_t>(values.GetInt("max-concurrent-streams"));
+  config.keepalive_min_time_ns = values.GetInt("grpc-keepalive-min-time");
+  config.keepalive_interval_ns = values.GetInt("grpc-keepalive-interval");
+  config.keepalive_timeout_ns = values.GetInt("grpc-keepalive-timeout");
+  config.reuse_port = values.GetBool("socket-reuse-port");
+  config.memory_lock = values.GetBool("memory-mlock");
+  const int64_t progress = values.GetInt("watch-progress-notify-interval");
+  config.watch_progress_interval_ns =
+      progress == 0 ? 600 * kNanosPerSecond : std::max(progress, 100 * kNanosPerMilli);
+  config.warning_apply_ns = values.GetInt("warning-apply-duration");
+  config.warning_unary_ns = values.GetInt("warning-unary-request-duration");
+  config.extensive_metrics = values.GetString("metrics") == "extensive";
+  config.cors = values.GetList("cors");
+  config.host_whitelist = values.GetList("host-whitelist");
+}
+
+}  // namespace
+
+int64_t ServerConfig::RequestTimeoutNs() const {
+  return 5 * kNanosPerSecond + 2 * tick_ns * static_cast<int64_t>(election_ticks);
+}
+
+MemberId ComputeMemberId(std::vector<std::string> peer_urls, std::string_view token) {
+  std::sort(peer_urls.begin(), peer_urls.end());
+  return MemberId(FirstEightBytesOfSha1(StrCat(StrJoin(peer_urls, ""), token)));
+}
+
+ClusterId ComputeClusterId(std::vector<MemberId> members) {
+  std::sort(members.begin(), members.end());
+  std::string data;
+  for (MemberId member : members) {
+    for (int shift = 56; shift >= 0; shift -= 8) {
+      data.push_back(static_cast<char>(member.value() >> shift));
+    }
+  }
+  return ClusterId(FirstEightBytesOfSha1(data));
+}
+
+absl::StatusOr<transport::ListenAddress> ParseListenUrl(const std::string& url,
+                                                        std::string_view flag) {
+  const auto error = [&](std::string_view what) {
+    return absl::InvalidArgumentError(StrCat("--", flag, ": ", what, ": \"", url, "\""));
+  };
+  transport::ListenAddress address;
+  address.url = url;
+  std::string_view rest = url;
+  if (ConsumePrefix(&rest, "unix://")) {
+    if (rest.empty()) return error("a unix URL needs a path");
+    address.unix_path = std::string(rest);
+    return address;
+  }
+  if (ConsumePrefix(&rest, "https://") || ConsumePrefix(&rest, "unixs://")) {
+    return error("TLS is not available in this version, use http://");
+  }
+  if (!ConsumePrefix(&rest, "http://")) {
+    return error("URL scheme must be http, https, unix, or unixs");
+  }
+  if (rest.find('/') != std::string_view::npos) return error("URL must not contain a path");
+  const size_t colon = rest.rfind(':');
+  uint32_t port;
+  if (colon == std::string_view::npos || !absl::SimpleAtoi(ToAbsl(rest.substr(colon + 1)), &port) ||
+      port > 65535) {
+    return error("URL address does not have the form \"host:port\"");
+  }
+  std::string_view host = rest.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host.empty()) return error("URL has no host");
+  address.host = std::string(host);
+  address.port = static_cast<uint16_t>(port);
+  return address;
+}
+
+absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
+  ServerConfig config;
+  config.name = values.GetString("name");
+  config.data_dir = values.GetString("data-dir");
+  if (config.data_dir.empty()) config.data_dir = config.name + ".etcd";
+  config.log_dir = values.GetString("wal-dir");
+  if (config.log_dir.empty()) config.log_dir = config.data_dir + "/member/log";
+  config.backend_dir = config.data_dir + "/member/backend";
+  config.listen_client_urls = values.GetList("listen-client-urls");
+  config.listen_client_http_urls = values.GetList("listen-client-http-urls");
+  config.listen_metrics_urls = values.GetList("listen-metrics-urls");
+  config.listen_peer_urls = values.GetList("listen-peer-urls");
+  config.advertise_client_urls = values.GetList("advertise-client-urls");
+  config.advertise_peer_urls = values.GetList("initial-advertise-peer-urls");
+  config.initial_cluster_token = values.GetString("initial-cluster-token");
+  SetStorage(values, config);
+  SetLimits(values, config);
+  absl::Status status = SetRaft(values, config);
+  if (status.ok()) status = CheckUrls(values, config);
+  config.identity_status = SetIdentity(values, config);
+  if (status.ok()) status = ParseLogLevel(values.GetString("log-level"), &config.log.level);
+  if (!status.ok()) return status;
+  config.log.format = values.GetString("log-format") == "console" ? LogConfig::Format::kConsole
+                                                                  : LogConfig::Format::kJson;
+  config.log.outputs = values.GetList("log-outputs");
+  return config;
+}
+
+}  // namespace quorate::server

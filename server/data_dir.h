@@ -1,0 +1,33 @@
+// The data directory of one member: lock, log, backend. Opening creates what a first start needs;
+// everything that does not fit together is refused with the way out.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "backends/kv/kv_backend.h"
+#include "backends/log/log_store.h"
+#include "base/allocator.h"
+#include "base/file_env.h"
+#include "server/config.h"
+
+namespace quorate::server {
+
+struct DataDir {
+  std::unique_ptr<FileLock> lock;
+  std::unique_ptr<log::LogStore> log;
+  std::unique_ptr<kv::KvBackend> backend;
+  log::LogIdentity identity;
+  bool fresh = false;  // this start made the member
+};
+
+// Waits for the lock of another process, saying so in the log. A new log begins with one
+// configuration entry per member, as etcd's does.
+absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env, Allocator* allocator);
+
+// Entries after `applied`, for replay. kDataLoss when log and backend do not meet.
+absl::StatusOr<std::vector<Entry>> EntriesAfter(const log::LogStore& log, LogIndex applied);
+
+}  // namespace quorate::server

@@ -1,0 +1,130 @@
+#include "server/flags.h"
+
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "server/config.h"
+
+namespace quorate::server {
+namespace {
+
+ParsedCommandLine Fresh() { return {OptionValues(ServerOptionSpecs()), {}, false, false, ""}; }
+
+UsageError Parse(const std::vector<std::string>& args, ParsedCommandLine* parsed,
+                 const std::vector<std::string>& environment = {}) {
+  *parsed = Fresh();
+  return ParseCommandLine(args, environment, parsed);
+}
+
+std::string WriteFile(const std::string& name, const std::string& text) {
+  const std::string path = std::string(std::tmpnam(nullptr)) + name;
+  std::ofstream(path) << text;
+  return path;
+}
+
+TEST_CASE("flags are etcd's: both notations, the last of a repeated one wins") {
+  ParsedCommandLine parsed = Fresh();
+  const UsageError error = Parse({"--name=a", "--name", "b", "--initial-cluster-token=new",
+                                  "--initial-cluster-token=newer", "--snapshot-count=5"},
+                                 &parsed);
+  REQUIRE(error.exit_code == 0);
+  CHECK(parsed.values.GetString("name") == "b");
+  CHECK(parsed.values.GetString("initial-cluster-token") == "newer");
+  CHECK(parsed.values.GetInt("snapshot-count") == 5);
+}
+
+TEST_CASE("an unknown flag ends with exit code 2 and names near ones") {
+  ParsedCommandLine parsed = Fresh();
+  const UsageError error = Parse({"--snapshot-cuont=5"}, &parsed);
+  CHECK(error.exit_code == 2);
+  CHECK(error.message.find("snapshot-count") != std::string::npos);
+}
+
+TEST_CASE("environment variables count unless the flag is given as well") {
+  ParsedCommandLine parsed = Fresh();
+  CHECK(Parse({}, &parsed, {"ETCD_NAME=env", "ETCD_STRANGE=1", "PATH=/bin"}).exit_code == 0);
+  CHECK(parsed.values.GetString("name") == "env");
+  CHECK(parsed.warnings == std::vector<std::string>{"ETCD_STRANGE"});
+  const UsageError both = Parse({"--name=x"}, &parsed, {"ETCD_NAME=env"});
+  CHECK(both.exit_code == 1);
+  CHECK(both.message.find("ETCD_NAME") != std::string::npos);
+}
+
+TEST_CASE("a configuration file replaces flags and variables") {
+  const std::string path = WriteFile(".yml",
+                                     "name: from-file\n"
+                                     "grpc-keepalive-min-time: 7000000000\n"
+                                     "backend: memory\n"
+                                     "client-transport-security:\n  auto-tls: false\n");
+  ParsedCommandLine parsed = Fresh();
+  REQUIRE(Parse({"--config-file", path}, &parsed, {"ETCD_NAME=env"}).exit_code == 0);
+  CHECK(parsed.values.GetString("name") == "from-file");
+  CHECK(parsed.values.GetString("backend") == "memory");
+  CHECK(parsed.values.GetInt("grpc-keepalive-min-time") == 7'000'000'000);
+}
+
+TEST_CASE("an unknown key of the file is named with its line") {
+  const std::string path = WriteFile(".yml", "name: a\nbackned: lmdb\n");
+  ParsedCommandLine parsed = Fresh();
+  const UsageError error = Parse({"--config-file", path}, &parsed);
+  CHECK(error.exit_code == 1);
+  CHECK(error.message.find(":2:") != std::string::npos);
+  CHECK(error.message.find("backned") != std::string::npos);
+}
+
+TEST_CASE("what is not here yet is refused, not ignored") {
+  ParsedCommandLine parsed = Fresh();
+  for (const char* flag : {"--auto-tls", "--cert-file=x", "--force-new-cluster",
+                           "--auto-compaction-retention=1", "--initial-cluster-state=existing"}) {
+    const UsageError error = Parse({flag}, &parsed);
+    INFO(flag);
+    CHECK(error.exit_code == 1);
+    CHECK(error.message.find("not available") != std::string::npos);
+  }
+  // etcd's own default given explicitly asks for nothing.
+  CHECK(Parse({"--auto-tls=false", "--auto-compaction-retention=0"}, &parsed).exit_code == 0);
+}
+
+TEST_CASE("an unknown feature gate ends with exit code 2") {
+  ParsedCommandLine parsed = Fresh();
+  CHECK(Parse({"--feature-gates=InitialCorruptCheck=true"}, &parsed).exit_code == 0);
+  CHECK(Parse({"--feature-gates=Nonsense=true"}, &parsed).exit_code == 2);
+}
+
+absl::StatusOr<ServerConfig> ConfigOf(const std::vector<std::string>& args) {
+  ParsedCommandLine parsed = Fresh();
+  const UsageError error = Parse(args, &parsed);
+  REQUIRE(error.exit_code == 0);
+  return MakeServerConfig(parsed.values);
+}
+
+TEST_CASE("ids are etcd's") {
+  // As etcd 3.7 reports for its defaults.
+  CHECK(ComputeMemberId({"http://localhost:2380"}, "etcd-cluster").value() == 0x8e9e05c52164694d);
+  CHECK(ComputeClusterId({MemberId(0x8e9e05c52164694d)}).value() == 0xcdf818194e3a8c32);
+}
+
+TEST_CASE("configuration is checked with etcd's words") {
+  CHECK(ConfigOf({"--election-timeout=300"}).status().message() ==
+        "--election-timeout[300ms] should be at least as 5 times as --heartbeat-interval[100ms]");
+  CHECK_FALSE(ConfigOf({"--listen-client-urls=http://127.0.0.1:1"}).ok());
+  const auto stranger = ConfigOf({"--name=x", "--initial-cluster=y=http://localhost:2380"});
+  REQUIRE(stranger.ok());
+  CHECK_FALSE(stranger->identity_status.ok());
+  CHECK(ConfigOf({"--name=x"})->identity_status.ok());
+}
+
+TEST_CASE("listen URLs are taken apart or refused by name") {
+  CHECK(ParseListenUrl("http://[::1]:2379", "f")->host == "::1");
+  CHECK(ParseListenUrl("unix://localhost:7", "f")->unix_path == "localhost:7");
+  for (const char* url : {"", "localhost:1", "ftp://a:1", "http://a", "http://a:99999",
+                          "http://a:1/path", "https://a:1"}) {
+    const auto parsed = ParseListenUrl(url, "listen-client-urls");
+    INFO(url);
+    REQUIRE_FALSE(parsed.ok());
+    CHECK(parsed.status().message().find("--listen-client-urls") != absl::string_view::npos);
+  }
+}
+
+}  // namespace
+}  // namespace quorate::server

@@ -1,0 +1,289 @@
+#include "server/http_endpoints.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/text.h"
+#include "engine/cluster/member_json.h"
+
+namespace quorate::server {
+namespace {
+
+using transport::HttpRequest;
+using transport::HttpResponse;
+using ReplyFn = std::function<void(HttpResponse)>;
+
+constexpr char kPlain[] = "text/plain; charset=utf-8";
+
+HttpResponse Text(int status, std::string body) {
+  return {
+      status, {{"Content-Type", kPlain}, {"X-Content-Type-Options", "nosniff"}}, std::move(body)};
+}
+
+HttpResponse NotFound() { return Text(404, "404 page not found\n"); }
+
+// Values of a repeated query key, `exclude=a&exclude=b`.
+std::set<std::string> QueryValues(const std::string& query, std::string_view key) {
+  std::set<std::string> values;
+  for (std::string_view item : StrSplit(query, '&')) {
+    const auto parts = SplitOnce(item, '=');
+    if (parts.first == key) values.emplace(parts.second);
+  }
+  return values;
+}
+
+bool HasQuery(const std::string& query, std::string_view key) {
+  for (std::string_view item : StrSplit(query, '&')) {
+    if (item == key || item.starts_with(StrCat(key, "="))) return true;
+  }
+  return false;
+}
+
+HttpResponse MethodNotAllowed() {
+  HttpResponse response = Text(405, "Method Not Allowed\n");
+  response.headers.emplace_back("Allow", "GET");
+  return response;
+}
+
+// Runs `then` with the error text of a read ("" = it worked).
+void TryRead(ServiceContext& context, Read::Consistency consistency,
+             std::function<void(std::string error)> then) {
+  Read read;
+  read.consistency = consistency;
+  read.deadline_ns = context.clock->MonotonicNs() + context.config->RequestTimeoutNs();
+  read.run = [then](engine::Engine&) { then(""); };
+  read.fail = [then](engine::Error error) { then(error.message); };
+  if (!context.loop->ReadState(std::move(read))) then("etcdserver: too many requests");
+}
+
+// --- /health
+
+void Health(ServiceContext* context, MetricsSources* metrics, const HttpRequest& request,
+            ReplyFn reply) {
+  const std::set<std::string> excluded = QueryValues(request.query, "exclude");
+  const bool serializable = QueryValues(request.query, "serializable").contains("true");
+  const auto answer = [metrics, reply](const std::string& reason) {
+    (reason.empty() ? metrics->health_success : metrics->health_failures).fetch_add(1);
+    if (reason.empty()) {
+      return reply({200, {{"Content-Type", kPlain}}, R"({"health":"true","reason":""})"});
+    }
+    reply({503,
+           {{"Content-Type", kPlain}},
+           StrCat(R"({"health":"false","reason":")", reason, "\"}\n")});
+  };
+  context->loop->Run([=](Replica& replica) {
+    for (const etcdserverpb::AlarmMember& alarm : replica.engine().alarms()) {
+      const std::string name = etcdserverpb::AlarmType_Name(alarm.alarm());
+      if (!excluded.contains(name)) return answer("ALARM " + name);
+    }
+    if (!serializable && replica.raft().leader().value() == 0) return answer("RAFT NO LEADER");
+    TryRead(*context, serializable ? Read::Consistency::kLocal : Read::Consistency::kLinearizable,
+            [answer](const std::string& error) {
+              answer(error.empty() ? "" : StrCat("RANGE ERROR:", error));
+            });
+  });
+}
+
+// --- /livez, /readyz
+
+struct CheckResult {
+  std::string name;
+  std::string error;  // empty = ok
+};
+
+// One round of named checks, answered when the last result is in. Results arrive on the replica
+// thread, one at a time.
+class CheckRound : public std::enable_shared_from_this<CheckRound> {
+ public:
+  CheckRound(std::vector<std::string> names, bool verbose, ReplyFn reply)
+      : names_(std::move(names)), verbose_(verbose), reply_(std::move(reply)) {}
+
+  void Run(ServiceContext* context) {
+    if (names_.empty()) return Finish();
+    context->loop->Run([self = shared_from_this(), context](Replica& replica) {
+      for (const std::string& name : self->names_) self->RunOne(name, context, replica);
+    });
+  }
+
+ private:
+  void RunOne(const std::string& name, ServiceContext* context, Replica& replica) {
+    const auto done = [self = shared_from_this(), name](const std::string& error) {
+      self->Add({name, error});
+    };
+    if (name == "data_corruption") {
+      done(replica.engine().HasAlarm(etcdserverpb::CORRUPT) ? "alarm activated: CORRUPT" : "");
+    } else if (name == "serializable_read") {
+      TryRead(*context, Read::Consistency::kLocal, done);
+    } else if (name == "linearizable_read") {
+      TryRead(*context, Read::Consistency::kLinearizable, done);
+    } else {
+      done("");  // non_learner: a cluster of one has no learners
+    }
+  }
+
+  void Add(CheckResult result) {
+    results_.push_back(std::move(result));
+    if (results_.size() == names_.size()) Finish();
+  }
+
+  void Finish() {
+    const bool failed = std::any_of(results_.begin(), results_.end(),
+                                    [](const CheckResult& r) { return !r.error.empty(); });
+    std::string body;
+    for (const CheckResult& result : results_) {
+      if (!result.error.empty()) {
+        StrAppend(&body, "[-]", result.name, " failed: ", result.error, "\n");
+      } else if (verbose_ || failed) {
+        StrAppend(&body, "[+]", result.name, " ok\n");
+      }
+    }
+    if (!failed) body += "ok\n";
+    reply_(Text(failed ? 503 : 200, std::move(body)));
+  }
+
+  const std::vector<std::string> names_;
+  const bool verbose_;
+  const ReplyFn reply_;
+  std::vector<CheckResult> results_;
+};
+
+void Checks(ServiceContext* context, const std::vector<std::string>& all, std::string_view one,
+            const HttpRequest& request, ReplyFn reply) {
+  std::vector<std::string> names;
+  const std::set<std::string> excluded = QueryValues(request.query, "exclude");
+  for (const std::string& name : all) {
+    if (one.empty() ? !excluded.contains(name) : one == name) names.push_back(name);
+  }
+  if (!one.empty() && names.empty()) return reply(NotFound());
+  std::make_shared<CheckRound>(names, HasQuery(request.query, "verbose"), std::move(reply))
+      ->Run(context);
+}
+
+// --- /metrics, /version
+
+void Metrics(ServiceContext* context, MetricsSources* metrics, ReplyFn reply) {
+  context->loop->Run([=](Replica& replica) {
+    context->workers->Submit([metrics, reply, view = EngineView::Of(replica)] {
+      reply({200,
+             {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},
+             FormatMetrics(*metrics, view)});
+    });
+  });
+}
+
+void Version(ServiceContext* context, ReplyFn reply) {
+  context->loop->Run([reply](Replica& replica) {
+    const std::string cluster = replica.engine().cluster_version();
+    reply({200,
+           {{"Content-Type", "application/json"}},
+           StrCat(R"({"etcdserver":")", kEtcdVersion, R"(","etcdcluster":")",
+                  cluster.empty() ? "not_decided" : cluster, R"(","storage":")",
+                  cluster.empty() ? "unknown" : kClusterVersion, "\"}")});
+  });
+}
+
+// Routes that clients and metrics listeners share; false = not one of them.
+bool ServeCommon(ServiceContext* context, MetricsSources* metrics, const HttpRequest& request,
+                 const ReplyFn& reply) {
+  static const std::vector<std::string> live = {"serializable_read"};
+  static const std::vector<std::string> ready = {"data_corruption", "serializable_read",
+                                                 "linearizable_read", "non_learner"};
+  std::string_view path = request.path;
+  if (path == "/metrics") {
+    Metrics(context, metrics, reply);
+    return true;
+  }
+  const bool is_health = path == "/health";
+  const bool is_live = ConsumePrefix(&path, "/livez");
+  const bool is_ready = !is_live && ConsumePrefix(&path, "/readyz");
+  if (!is_health && !is_live && !is_ready) return false;
+  if (!is_health && !path.empty() && path.front() != '/') return false;
+  if (request.method != "GET") {
+    reply(MethodNotAllowed());
+  } else if (is_health) {
+    Health(context, metrics, request, reply);
+  } else {
+    ConsumePrefix(&path, "/");
+    Checks(context, is_live ? live : ready, path, request, reply);
+  }
+  return true;
+}
+
+std::string HeaderOf(const HttpRequest& request, std::string_view name) {
+  for (const auto& [key, value] : request.headers) {
+    if (key == name) return value;
+  }
+  return "";
+}
+
+bool Lists(const std::vector<std::string>& list, const std::string& item) {
+  return std::find(list.begin(), list.end(), "*") != list.end() ||
+         std::find(list.begin(), list.end(), item) != list.end();
+}
+
+bool HostAllowed(const ServerConfig& config, const HttpRequest& request) {
+  std::string host = HeaderOf(request, "host");
+  const size_t colon = host.rfind(':');
+  if (colon != std::string::npos && !host.ends_with(']')) host.resize(colon);
+  return config.host_whitelist.empty() || Lists(config.host_whitelist, host);
+}
+
+// etcd's CORS triple, where the origin is allowed.
+ReplyFn WithCors(const ServerConfig& config, const HttpRequest& request, ReplyFn reply) {
+  const std::string origin = HeaderOf(request, "origin");
+  const bool any = Lists(config.cors, "*");
+  if (!any && (origin.empty() || !Lists(config.cors, origin))) return reply;
+  return [reply = std::move(reply), allow = any ? "*" : origin](HttpResponse response) {
+    response.headers.emplace_back("Access-Control-Allow-Methods",
+                                  "POST, GET, OPTIONS, PUT, DELETE");
+    response.headers.emplace_back("Access-Control-Allow-Origin", allow);
+    response.headers.emplace_back("Access-Control-Allow-Headers",
+                                  "accept, content-type, authorization");
+    reply(std::move(response));
+  };
+}
+
+}  // namespace
+
+transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSources* metrics) {
+  return [context, metrics](HttpRequest request, ReplyFn reply) {
+    if (!HostAllowed(*context->config, request)) {
+      return reply(Text(421, StrCat("the host name \"", HeaderOf(request, "host"),
+                                    "\" is not in --host-whitelist;\nadd it there or use "
+                                    "a listed name\n")));
+    }
+    reply = WithCors(*context->config, request, std::move(reply));
+    if (request.method == "OPTIONS") return reply({200, {}, ""});
+    if (ServeCommon(context, metrics, request, reply)) return;
+    if (request.path != "/version") return reply(NotFound());
+    if (request.method != "GET") return reply(MethodNotAllowed());
+    Version(context, reply);
+  };
+}
+
+transport::HttpHandler MakeMetricsHttpHandler(ServiceContext* context, MetricsSources* metrics) {
+  return [context, metrics](const HttpRequest& request, const ReplyFn& reply) {
+    if (!ServeCommon(context, metrics, request, reply)) reply(NotFound());
+  };
+}
+
+transport::HttpHandler MakePeerHttpHandler(ServiceContext* context) {
+  return [context](const HttpRequest& request, const ReplyFn& reply) {
+    if (request.path == "/version") return Version(context, reply);
+    if (request.path != "/members") return reply(NotFound());
+    context->loop->Run([reply](Replica& replica) {
+      std::string body = "[";
+      for (const etcdserverpb::Member& member : replica.engine().members()) {
+        StrAppend(&body, body.size() > 1 ? "," : "", engine::MemberToJson(member));
+      }
+      const std::string cluster = HexText(replica.engine().header().cluster.value());
+      reply({200,
+             {{"Content-Type", "application/json"}, {"X-Etcd-Cluster-ID", cluster}},
+             body + "]\n"});
+    });
+  };
+}
+
+}  // namespace quorate::server

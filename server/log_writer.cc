@@ -1,0 +1,67 @@
+#include "server/log_writer.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "server/thread_name.h"
+
+namespace quorate::server {
+namespace {
+
+// Tasks waiting for the disk; each is one batch of the replica, whose proposals are bounded.
+constexpr size_t kTasksMax = 1 << 20;
+
+void DieIfFailed(const absl::Status& status, std::string_view what) {
+  if (status.ok()) return;
+  Log(LogLevel::kFatal, "log write failed; stopping before anything unsynced is acknowledged",
+      {{"operation", what}, status});
+}
+
+}  // namespace
+
+LogWriter::LogWriter(log::LogStore* log, const Clock* clock,
+                     std::function<void(LogIndex, Term)> durable)
+    : log_(log), clock_(clock), durable_(std::move(durable)), queue_(kTasksMax) {}
+
+LogWriter::~LogWriter() {
+  queue_.Close();
+  if (thread_.joinable()) thread_.join();
+}
+
+void LogWriter::Start() {
+  thread_ = std::thread([this] {
+    SetThreadName("log-writer");
+    while (queue_.WaitTake(&tasks_)) WriteAll();
+  });
+}
+
+void LogWriter::Submit(LogTask task) { queue_.PushUnbounded(std::move(task)); }
+
+bool LogWriter::Poll() {
+  if (!queue_.Take(&tasks_)) return false;
+  WriteAll();
+  return true;
+}
+
+void LogWriter::WriteAll() {
+  entries_.clear();
+  const HardState* hard_state = nullptr;
+  LogIndex truncate;
+  for (LogTask& task : tasks_) {
+    for (Entry& entry : task.entries) entries_.push_back(std::move(entry));
+    if (task.hard_state) hard_state = &*task.hard_state;
+    truncate = std::max(truncate, task.truncate_through);
+  }
+  if (!entries_.empty() || hard_state != nullptr) {
+    const int64_t start_ns = clock_->MonotonicNs();
+    DieIfFailed(log_->Append(entries_, hard_state), "append");
+    const int64_t appended_ns = clock_->MonotonicNs();
+    DieIfFailed(log_->Sync(), "sync");
+    append_durations_.Add(appended_ns - start_ns);
+    sync_durations_.Add(clock_->MonotonicNs() - appended_ns);
+    if (!entries_.empty()) durable_(entries_.back().index, entries_.back().term);
+  }
+  if (truncate.value() != 0) DieIfFailed(log_->TruncatePrefix(truncate), "truncate");
+}
+
+}  // namespace quorate::server

@@ -1,0 +1,58 @@
+// LogWriter: the only thread that touches the log's disk. One sync covers all that arrived while
+// the last one ran; when it returns, the replica hears Durable(index). A failed append or sync ends
+// the process: nothing that was not synced has been acknowledged, so nothing is lost.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "backends/log/log_store.h"
+#include "base/bounded_queue.h"
+#include "base/clock.h"
+#include "base/histogram.h"
+#include "base/log_entry.h"
+
+namespace quorate::server {
+
+struct LogTask {
+  std::vector<Entry> entries;
+  std::optional<HardState> hard_state;
+  LogIndex truncate_through;  // 0 = nothing to cut
+};
+
+class LogWriter {
+ public:
+  // `durable` is called on the writer's thread after each sync that covered entries.
+  LogWriter(log::LogStore* log, const Clock* clock,
+            std::function<void(LogIndex index, Term term)> durable);
+  ~LogWriter();  // finishes what was submitted
+
+  void Submit(LogTask task);  // any thread; bounded by the proposals in flight
+  void Start();
+
+  // Takes what is there and makes it durable; false = there was nothing. The writer's thread calls
+  // it in the server, the simulator's single thread there.
+  bool Poll();
+
+  const ConcurrentHistogram& sync_durations() const { return sync_durations_; }
+  const ConcurrentHistogram& append_durations() const { return append_durations_; }
+
+ private:
+  void WriteAll();
+
+  log::LogStore* const log_;
+  const Clock* const clock_;
+  const std::function<void(LogIndex, Term)> durable_;
+  BoundedQueue<LogTask> queue_;
+  std::vector<LogTask> tasks_;
+  std::vector<Entry> entries_;
+  ConcurrentHistogram sync_durations_;
+  ConcurrentHistogram append_durations_;
+  std::thread thread_;
+};
+
+}  // namespace quorate::server

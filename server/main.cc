@@ -1,0 +1,180 @@
+// quorate: the server program. Started under the name `etcd` it answers --version as etcd 3.7 does.
+
+#include <signal.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "server/config.h"
+#include "server/flags.h"
+#include "server/node.h"
+#include "server/sd_notify.h"
+
+extern char** environ;
+
+namespace quorate::server {
+namespace {
+
+std::string BaseName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+void PrintVersion(const std::string& program) {
+  const std::string platform = "linux/amd64";
+  if (program == "etcd") {
+    std::printf("etcd Version: %s\nGit SHA: quorate-%s\nGo Version: none (C++20)\nGo OS/Arch: %s\n",
+                kEtcdVersion, kQuorateVersion, platform.c_str());
+  } else {
+    std::printf("quorate Version: %s\netcd API: %s\nCompiler: %s\nOS/Arch: %s\n", kQuorateVersion,
+                kEtcdVersion, __VERSION__, platform.c_str());
+  }
+}
+
+constexpr char kUsage[] = R"(Usage:
+
+  quorate [flags]
+      Start an etcd-compatible server. Flags and ETCD_* variables are etcd's own.
+
+  quorate --version
+  quorate --help
+
+First steps:
+
+  quorate --data-dir /tmp/q                 serve on http://localhost:2379
+  etcdctl put greeting hello && etcdctl get greeting
+
+)";
+
+// Signals are taken by one thread that waits for them; everybody else has them blocked.
+sigset_t StopSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGQUIT);
+  return set;
+}
+
+// As etcd: after a graceful stop the process ends by the signal it got (status 143 or 130), but
+// pid 1 just exits.
+[[noreturn]] void EndBySignal(int signal) {
+  if (getpid() == 1) _exit(0);
+  ::signal(signal, SIG_DFL);
+  sigset_t set = StopSignals();
+  sigprocmask(SIG_UNBLOCK, &set, nullptr);
+  raise(signal);
+  _exit(128 + signal);
+}
+
+void LogAcceptedWithoutEffect(const OptionValues& values) {
+  for (const OptionSpec& spec : values.specs()) {
+    if (values.Source(spec.name) == OptionSource::kDefault || spec.no_effect.empty()) continue;
+    if (spec.name == "max-snapshots") {
+      LogWarn("--max-snapshots is deprecated in 3.6 and will be decommissioned in 3.8");
+    } else if (spec.name == "v2-deprecation") {
+      LogWarn(
+          "--v2-deprecation is deprecated and scheduled for removal in v3.8. The default value "
+          "is enforced, ignoring user input");
+    }
+    LogInfo("flag is accepted and has no effect",
+            {{"flag", StrCat("--", spec.name)}, {"why", spec.no_effect}});
+  }
+}
+
+void LogStart(const std::vector<std::string>& args, const ServerConfig& config,
+              const ParsedCommandLine& parsed) {
+  LogInfo("Running: ", {{"args", args}});
+  for (const std::string& name : parsed.warnings) {
+    LogWarn("unrecognized environment variable", {{"environment-variable", name}});
+  }
+  LogAcceptedWithoutEffect(parsed.values);
+  if (config.log_sync == "none") {
+    LogWarn(
+        "the log is not synced: acknowledged writes WILL be lost on power failure; "
+        "--log-sync=none is for experiments only");
+  }
+  std::string options = "{";
+  for (const OptionSpec& spec : parsed.values.specs()) {
+    if (spec.hidden) continue;
+    const LogField field(spec.name, parsed.values.Text(spec.name));
+    StrAppend(&options, options.size() > 1 ? "," : "", "\"", field.name, "\":", field.json);
+  }
+  LogInfo("starting an etcd server", {{"etcd-version", kEtcdVersion},
+                                      {"quorate-version", kQuorateVersion},
+                                      {"name", config.name},
+                                      {"data-dir", config.data_dir},
+                                      {"snapshot-catchup-entries", config.catchup_entries},
+                                      {"v2-deprecation", "write-only"},
+                                      LogField::Json("options", options + "}")});
+}
+
+// The last line of a start that failed, in etcd's words; exit code 1.
+[[noreturn]] void FailStart(const absl::Status& status) {
+  Log(LogLevel::kFatal, "discovery failed", {{"error", std::string(status.message())}});
+  std::exit(1);
+}
+
+int Main(int argc, char** argv) {
+  const std::vector<std::string> args(argv, argv + argc);
+  std::vector<std::string> environment;
+  for (char** item = environ; *item != nullptr; ++item) environment.emplace_back(*item);
+  ParsedCommandLine parsed{OptionValues(ServerOptionSpecs()), {}, false, false, ""};
+  const UsageError error = ParseCommandLine({args.begin() + 1, args.end()}, environment, &parsed);
+  if (error.exit_code == 2) {
+    std::fprintf(stderr, "%s\nRun '%s --help' for all flags.\n", error.message.c_str(),
+                 BaseName(args[0]).c_str());
+    return 2;
+  }
+  if (parsed.help) {
+    std::printf("%s%s", kUsage, parsed.values.HelpText().c_str());
+    return 0;
+  }
+  if (parsed.version) {
+    PrintVersion(BaseName(args[0]));
+    return 0;
+  }
+  if (error.exit_code != 0) {
+    LogWarn("failed to verify flags", {{"error", error.message}});
+    return 1;
+  }
+  absl::StatusOr<ServerConfig> config = MakeServerConfig(parsed.values);
+  absl::Status status = config.status();
+  if (status.ok()) status = ConfigureLog(config->log);
+  if (!status.ok()) {
+    LogWarn("failed to verify flags", {{"error", std::string(status.message())}});
+    return 1;
+  }
+  const sigset_t signals = StopSignals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGUSR1, SIG_IGN);
+  LogStart(args, *config, parsed);
+
+  absl::StatusOr<std::unique_ptr<Node>> node = Node::Open(*config);
+  if (!node.ok()) FailStart(node.status());
+  if (absl::Status started = (*node)->Start(); !started.ok()) FailStart(started);
+  LogInfo("notifying init daemon");
+  if (absl::Status notified = NotifyReady(); notified.ok()) {
+    LogInfo("successfully notified init daemon");
+  } else {
+    LogWarn("failed to notify init daemon", {notified});
+  }
+
+  int signal_number = 0;
+  sigwait(&signals, &signal_number);
+  if (signal_number == SIGQUIT) _exit(2);
+  LogInfo("received signal; shutting down",
+          {{"signal", signal_number == SIGINT ? "interrupt" : "terminated"}});
+  LogInfo("skipped leadership transfer for single voting member cluster");
+  (*node)->Stop();
+  EndBySignal(signal_number);
+}
+
+}  // namespace
+}  // namespace quorate::server
+
+int main(int argc, char** argv) { return quorate::server::Main(argc, argv); }

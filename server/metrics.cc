@@ -1,0 +1,314 @@
+#include "server/metrics.h"
+
+#include <dirent.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <fstream>
+#include <functional>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/check.h"
+#include "base/text.h"
+
+namespace quorate::server {
+namespace {
+
+using Type = MetricsText::Type;
+
+constexpr const char* kCodeNames[] = {
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
+
+// etcd's exponential buckets: `first` doubled `count - 1` times.
+template <size_t count>
+constexpr std::array<double, count> Doubling(double first) {
+  std::array<double, count> bounds{};
+  for (size_t i = 0; i < count; ++i, first *= 2) bounds[i] = first;
+  return bounds;
+}
+constexpr auto kDiskBounds = Doubling<14>(0.001);
+constexpr auto kStageBounds = Doubling<20>(0.000004);
+constexpr double kHandlingBounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
+constexpr double kSecond = 1e9;
+
+double Load(const std::atomic<uint64_t>& value) {
+  return static_cast<double>(value.load(std::memory_order_relaxed));
+}
+
+struct ProcessUse {
+  double cpu_seconds = 0, resident_bytes = 0, virtual_bytes = 0, start_seconds = 0;
+  double open_fds = 0, max_fds = 0;
+};
+
+ProcessUse ReadProcessUse() {
+  ProcessUse use;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) { return time.tv_sec + time.tv_usec / 1e6; };
+  use.cpu_seconds = seconds(usage.ru_utime) + seconds(usage.ru_stime);
+  std::ifstream statm("/proc/self/statm");
+  double pages_virtual = 0, pages_resident = 0;
+  if (statm >> pages_virtual >> pages_resident) {
+    const double page = static_cast<double>(sysconf(_SC_PAGESIZE));
+    use.virtual_bytes = pages_virtual * page;
+    use.resident_bytes = pages_resident * page;
+  }
+  if (DIR* dir = opendir("/proc/self/fd")) {
+    while (readdir(dir) != nullptr) ++use.open_fds;
+    use.open_fds -= 3;  // ".", ".." and the listing itself
+    closedir(dir);
+  }
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) use.max_fds = static_cast<double>(limit.rlim_cur);
+  return use;
+}
+
+void WriteProcess(MetricsText* out) {
+  const ProcessUse use = ReadProcessUse();
+  out->Counter("process_cpu_seconds_total", "User and system CPU time spent.", use.cpu_seconds);
+  out->Gauge("process_max_fds", "Limit of open file descriptors.", use.max_fds);
+  out->Gauge("process_open_fds", "Open file descriptors.", use.open_fds);
+  out->Gauge("process_resident_memory_bytes", "Resident memory.", use.resident_bytes);
+  out->Gauge("process_virtual_memory_bytes", "Virtual memory.", use.virtual_bytes);
+  out->Gauge("os_fd_limit", "Limit of open file descriptors.", use.max_fds);
+  out->Gauge("os_fd_used", "Open file descriptors.", use.open_fds);
+}
+
+void WriteServer(const MetricsSources& sources, const EngineView& view, MetricsText* out) {
+  const ReplicaLoop::Counters& loop = sources.loop->counters();
+  const bool leads = loop.leader.load() == sources.member.value();
+  out->Family("etcd_server_version", Type::kGauge, "The API level this server speaks.");
+  out->Sample({{"server_version", kEtcdVersion}}, 1);
+  if (!view.cluster_version.empty()) {
+    const std::vector<std::string_view> parts = StrSplit(view.cluster_version, '.');
+    const std::string minor =
+        parts.size() < 2 ? view.cluster_version : StrCat(parts[0], ".", parts[1]);
+    out->Family("etcd_cluster_version", Type::kGauge, "The version the members agreed on.");
+    out->Sample({{"cluster_version", minor}}, 1);
+  }
+  out->Family("etcd_server_id", Type::kGauge, "This member's id.");
+  out->Sample({{"server_id", HexText(sources.member.value())}}, 1);
+  out->Gauge("etcd_server_has_leader", "Whether a leader is known.", loop.leader.load() != 0);
+  out->Gauge("etcd_server_is_leader", "Whether this member leads.", leads);
+  out->Gauge("etcd_server_is_learner", "Whether this member is a learner.", 0);
+  out->Counter("etcd_server_leader_changes_seen_total", "Leader changes seen.",
+               Load(loop.leader_changes));
+  out->Gauge("etcd_server_proposals_committed_total", "Newest committed log index.",
+             Load(loop.committed));
+  out->Gauge("etcd_server_proposals_applied_total", "Newest applied log index.",
+             Load(loop.applied));
+  out->Gauge("etcd_server_proposals_pending", "Proposals that wait to be applied.",
+             Load(loop.proposals_pending));
+  out->Counter("etcd_server_proposals_failed_total", "Proposals that ended in an error.",
+               Load(loop.proposals_failed));
+  out->Counter("etcd_server_slow_apply_total", "Steps that took longer than the warning limit.",
+               Load(loop.slow_applies));
+  out->Gauge("etcd_server_quota_backend_bytes", "Size at which writes are refused.",
+             static_cast<double>(sources.config->quota_bytes));
+  out->Counter("etcd_server_health_success", "Health checks that passed.",
+               Load(sources.health_success));
+  out->Counter("etcd_server_health_failures", "Health checks that failed.",
+               Load(sources.health_failures));
+  if (!view.alarms.empty()) {
+    out->Family("etcd_debugging_server_alarms", Type::kGauge, "Active alarms.");
+    for (const etcdserverpb::AlarmMember& alarm : view.alarms) {
+      out->Sample({{"alarm_type", etcdserverpb::AlarmType_Name(alarm.alarm())},
+                   {"server_id", HexText(alarm.memberid())}},
+                  1);
+    }
+  }
+}
+
+void WriteStore(const MetricsSources& sources, const EngineView& view, MetricsText* out) {
+  const ReplicaLoop::Counters& loop = sources.loop->counters();
+  const kv::KvSizes sizes = sources.backend_writer->sizes();
+  out->Counter("etcd_mvcc_put_total", "Puts applied.", static_cast<double>(view.engine.puts));
+  out->Counter("etcd_mvcc_delete_total", "Delete operations applied.",
+               static_cast<double>(view.engine.deletes));
+  out->Counter("etcd_mvcc_range_total", "Ranges answered.",
+               static_cast<double>(view.engine.ranges));
+  out->Counter("etcd_mvcc_txn_total", "Transactions.", static_cast<double>(view.engine.txns));
+  out->Gauge("etcd_mvcc_db_total_size_in_bytes", "Space the backend takes.",
+             static_cast<double>(sizes.on_disk));
+  out->Gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Space that live data needs.",
+             static_cast<double>(sizes.in_use));
+  out->Gauge("etcd_debugging_mvcc_keys_total", "Live keys.", static_cast<double>(view.live_keys));
+  out->Gauge("etcd_debugging_mvcc_current_revision", "Newest revision.",
+             static_cast<double>(loop.revision.load()));
+  out->Gauge("etcd_debugging_mvcc_compact_revision", "Newest compacted revision.",
+             static_cast<double>(loop.compact_revision.load()));
+  out->Counter("etcd_debugging_mvcc_db_compaction_keys_total", "Records removed by compaction.",
+               static_cast<double>(view.engine.compacted_keys));
+  out->Gauge("etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes of keys and values put.",
+             static_cast<double>(view.engine.put_bytes));
+  out->Counter("etcd_debugging_mvcc_events_total", "Watch events sent.",
+               static_cast<double>(view.hub.events_sent));
+  out->Gauge("etcd_debugging_mvcc_pending_events_total", "Watch events that wait.",
+             static_cast<double>(view.hub.pending_events));
+  out->Gauge("etcd_debugging_mvcc_slow_watcher_total", "Watches that are catching up.",
+             static_cast<double>(view.hub.slow_watchers));
+  out->Gauge("etcd_debugging_mvcc_watch_stream_total", "Open watch streams.",
+             static_cast<double>(view.hub.streams));
+  out->Gauge("etcd_debugging_mvcc_watcher_total", "Open watches.",
+             static_cast<double>(view.hub.watchers));
+  out->Counter("etcd_debugging_lease_granted_total", "Leases granted.",
+               static_cast<double>(view.lessor.granted));
+  out->Counter("etcd_debugging_lease_revoked_total", "Leases revoked.",
+               static_cast<double>(view.lessor.revoked));
+  out->Counter("etcd_debugging_lease_renewed_total", "Leases renewed.",
+               static_cast<double>(view.lessor.renewed));
+  out->Counter("etcd_debugging_server_lease_expired_total", "Leases that expired.",
+               static_cast<double>(view.lessor.expired));
+}
+
+void WriteDisk(const MetricsSources& sources, MetricsText* out) {
+  out->Family("etcd_disk_wal_fsync_duration_seconds", Type::kHistogram, "Log syncs.");
+  out->HistogramSample({}, sources.log_writer->sync_durations().Snapshot(), kDiskBounds, kSecond);
+  out->Family("etcd_disk_wal_write_duration_seconds", Type::kHistogram, "Log appends.");
+  out->HistogramSample({}, sources.log_writer->append_durations().Snapshot(), kDiskBounds, kSecond);
+  out->Gauge("etcd_disk_wal_write_bytes_total", "Bytes appended to the log.",
+             static_cast<double>(sources.log->stats().bytes_appended));
+  out->Family("etcd_disk_backend_commit_duration_seconds", Type::kHistogram,
+              "Writes to the backend, in the background.");
+  out->HistogramSample({}, sources.backend_writer->write_durations().Snapshot(), kDiskBounds,
+                       kSecond);
+}
+
+void WriteOwn(const MetricsSources& sources, MetricsText* out) {
+  out->Family("quorate_stage_duration_seconds", Type::kHistogram,
+              "Time a write spends until it reaches a stage, from the one before; received: all.");
+  for (size_t i = 0; i < kStageCount; ++i) {
+    const Stage stage = static_cast<Stage>(i);
+    out->HistogramSample({{"stage", StageName(stage)}}, sources.loop->stages().Snapshot(stage),
+                         kStageBounds, kSecond);
+  }
+  out->Gauge("quorate_window_bytes", "Applied changes that the backend does not have yet.",
+             Load(sources.loop->counters().window_bytes));
+  out->Counter("quorate_backend_written_bytes_total", "Bytes handed to the backend.",
+               static_cast<double>(sources.backend_writer->bytes_written()));
+  const AllocatorStats memory = sources.allocator->Stats();
+  out->Gauge("quorate_allocator_in_use_bytes", "Memory handed out by the chosen allocator.",
+             static_cast<double>(memory.bytes_in_use));
+  out->Gauge("quorate_allocator_reserved_bytes", "Memory it took from the system.",
+             static_cast<double>(memory.bytes_reserved));
+  const transport::ServerStats transport = sources.transport_stats();
+  out->Gauge("quorate_client_connections", "Open client connections.",
+             static_cast<double>(transport.connections));
+  out->Gauge("quorate_client_streams", "Open calls.", static_cast<double>(transport.streams));
+  out->Counter("quorate_protocol_errors_total", "Connections ended for broken protocol.",
+               static_cast<double>(transport.protocol_errors));
+}
+
+}  // namespace
+
+RpcMetrics::RpcMetrics(const transport::ServiceTable& table) {
+  for (const auto& method : table.methods()) {
+    auto counted = std::make_unique<PerMethod>();
+    const std::vector<std::string_view> parts = StrSplit(method->path, '/');
+    counted->service = parts.at(1);
+    counted->name = parts.at(2);
+    using Kind = transport::Method::Kind;
+    counted->kind = method->kind == Kind::kUnary          ? "unary"
+                    : method->kind == Kind::kServerStream ? "server_stream"
+                                                          : "bidi_stream";
+    by_method_[method.get()] = counted.get();
+    methods_.push_back(std::move(counted));
+  }
+}
+
+RpcMetrics::PerMethod& RpcMetrics::Of(const transport::Method& method) {
+  const auto found = by_method_.find(&method);
+  QR_CHECK(found != by_method_.end());
+  return *found->second;
+}
+
+void RpcMetrics::Started(const transport::Method& method) {
+  Of(method).started.fetch_add(1, std::memory_order_relaxed);
+}
+
+void RpcMetrics::MessageReceived(const transport::Method& method, size_t bytes) {
+  Of(method).received.fetch_add(1, std::memory_order_relaxed);
+  bytes_received_.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+void RpcMetrics::MessageSent(const transport::Method& method, size_t bytes) {
+  Of(method).sent.fetch_add(1, std::memory_order_relaxed);
+  bytes_sent_.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+void RpcMetrics::Handled(const transport::Method& method, transport::RpcCode code,
+                         int64_t took_ns) {
+  PerMethod& counted = Of(method);
+  const size_t index = static_cast<size_t>(code);
+  counted.handled[index < kCodes ? index : 2].fetch_add(1, std::memory_order_relaxed);
+  counted.took.Add(took_ns);
+}
+
+void RpcMetrics::Write(Detail detail, MetricsText* out) const {
+  const auto labelled = [&](const char* name, const char* help, auto value) {
+    out->Family(name, Type::kCounter, help);
+    for (const auto& method : methods_) {
+      out->Sample({{"grpc_method", method->name},
+                   {"grpc_service", method->service},
+                   {"grpc_type", method->kind}},
+                  Load(value(*method)));
+    }
+  };
+  using M = PerMethod;
+  labelled("grpc_server_started_total", "Calls started.",
+           [](const M& m) -> const std::atomic<uint64_t>& { return m.started; });
+  labelled("grpc_server_msg_received_total", "Messages received.",
+           [](const M& m) -> const std::atomic<uint64_t>& { return m.received; });
+  labelled("grpc_server_msg_sent_total", "Messages sent.",
+           [](const M& m) -> const std::atomic<uint64_t>& { return m.sent; });
+  out->Family("grpc_server_handled_total", Type::kCounter, "Calls ended, by code.");
+  for (const auto& method : methods_) {
+    for (size_t code = 0; code < kCodes; ++code) {
+      out->Sample({{"grpc_code", kCodeNames[code]},
+                   {"grpc_method", method->name},
+                   {"grpc_service", method->service},
+                   {"grpc_type", method->kind}},
+                  Load(method->handled[code]));
+    }
+  }
+  if (detail == Detail::kExtensive) {
+    out->Family("grpc_server_handling_seconds", Type::kHistogram, "How long calls took.");
+    for (const auto& method : methods_) {
+      out->HistogramSample({{"grpc_method", method->name},
+                            {"grpc_service", method->service},
+                            {"grpc_type", method->kind}},
+                           method->took.Snapshot(), kHandlingBounds, kSecond);
+    }
+  }
+  out->Counter("etcd_network_client_grpc_received_bytes_total", "Message bytes received.",
+               Load(bytes_received_));
+  out->Counter("etcd_network_client_grpc_sent_bytes_total", "Message bytes sent.",
+               Load(bytes_sent_));
+}
+
+EngineView EngineView::Of(Replica& replica) {
+  engine::Engine& engine = replica.engine();
+  return {engine.counters(),        engine.lessor().counters(),
+          replica.hub().counters(), engine.live_keys(),
+          engine.alarms(),          engine.cluster_version()};
+}
+
+std::string FormatMetrics(const MetricsSources& sources, const EngineView& view) {
+  MetricsText out;
+  WriteServer(sources, view, &out);
+  WriteStore(sources, view, &out);
+  WriteDisk(sources, &out);
+  sources.rpc->Write(sources.config->extensive_metrics ? RpcMetrics::Detail::kExtensive
+                                                       : RpcMetrics::Detail::kBasic,
+                     &out);
+  WriteOwn(sources, &out);
+  WriteProcess(&out);
+  return out.text();
+}
+
+}  // namespace quorate::server

@@ -1,0 +1,82 @@
+// What /metrics tells, under etcd's names where the thing exists here, under quorate_ where only we
+// have it. RpcMetrics counts calls on the hot path; the rest is gathered when somebody asks.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "backends/log/log_store.h"
+#include "base/allocator.h"
+#include "engine/engine.h"
+#include "server/backend_writer.h"
+#include "server/config.h"
+#include "server/log_writer.h"
+#include "server/metrics_text.h"
+#include "server/replica_loop.h"
+#include "transport/rpc.h"
+#include "transport/server.h"
+
+namespace quorate::server {
+
+// grpc_server_* per method. The table must be complete when this is made. Any thread.
+class RpcMetrics final : public transport::RpcObserver {
+ public:
+  explicit RpcMetrics(const transport::ServiceTable& table);
+
+  void Started(const transport::Method& method) override;
+  void MessageReceived(const transport::Method& method, size_t bytes) override;
+  void MessageSent(const transport::Method& method, size_t bytes) override;
+  void Handled(const transport::Method& method, transport::RpcCode code, int64_t took_ns) override;
+
+  enum class Detail { kBasic, kExtensive };
+  void Write(Detail detail, MetricsText* out) const;
+
+ private:
+  static constexpr size_t kCodes = 17;
+  struct PerMethod {
+    std::string service, name, kind;
+    std::atomic<uint64_t> started{0}, received{0}, sent{0};
+    std::array<std::atomic<uint64_t>, kCodes> handled{};
+    ConcurrentHistogram took;
+  };
+  PerMethod& Of(const transport::Method& method);
+
+  std::vector<std::unique_ptr<PerMethod>> methods_;
+  absl::flat_hash_map<const transport::Method*, PerMethod*> by_method_;
+  std::atomic<uint64_t> bytes_received_{0}, bytes_sent_{0};
+};
+
+// What only the replica thread can see, copied there and formatted elsewhere.
+struct EngineView {
+  engine::Engine::Counters engine;
+  engine::Lessor::Counters lessor;
+  engine::WatchHub::Counters hub;
+  uint64_t live_keys = 0;
+  std::vector<etcdserverpb::AlarmMember> alarms;
+  std::string cluster_version;
+  static EngineView Of(Replica& replica);
+};
+
+struct MetricsSources {
+  const ServerConfig* config = nullptr;
+  MemberId member;
+  const RpcMetrics* rpc = nullptr;
+  ReplicaLoop* loop = nullptr;
+  const LogWriter* log_writer = nullptr;
+  const BackendWriter* backend_writer = nullptr;
+  const log::LogStore* log = nullptr;
+  const Allocator* allocator = nullptr;
+  std::function<transport::ServerStats()> transport_stats;
+  // Outcomes of health checks, kept by the endpoints.
+  std::atomic<uint64_t> health_success{0}, health_failures{0};
+};
+
+// The whole exposition. Any thread.
+std::string FormatMetrics(const MetricsSources& sources, const EngineView& view);
+
+}  // namespace quorate::server

@@ -1,0 +1,174 @@
+#include "server/replica_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "server/thread_name.h"
+#include "transport/event_loop.h"
+
+namespace quorate::server {
+namespace {
+
+template <class... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+template <class... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+}  // namespace
+
+ReplicaLoop::ReplicaLoop(const Options& options, Replica* replica, LogWriter* log_writer,
+                         BackendWriter* backend_writer, WorkerPool* workers, const Clock* clock)
+    : options_(options),
+      replica_(replica),
+      log_writer_(log_writer),
+      backend_writer_(backend_writer),
+      workers_(workers),
+      clock_(clock),
+      queue_(options.queue_max) {}
+
+ReplicaLoop::~ReplicaLoop() { Stop(); }
+
+void ReplicaLoop::Start() {
+  next_tick_ns_ = clock_->MonotonicNs();
+  thread_ = std::thread([this] {
+    SetThreadName("replica");
+    Main();
+  });
+}
+
+void ReplicaLoop::Stop() {
+  queue_.Close();
+  if (thread_.joinable()) thread_.join();
+}
+
+bool ReplicaLoop::Propose(Proposal&& proposal) {
+  Input input(std::move(proposal));
+  if (queue_.TryPush(std::move(input))) return true;
+  proposal = std::move(std::get<Proposal>(input));
+  return false;
+}
+
+bool ReplicaLoop::ReadState(Read&& read) {
+  Input input(std::move(read));
+  if (queue_.TryPush(std::move(input))) return true;
+  read = std::move(std::get<Read>(input));
+  return false;
+}
+
+void ReplicaLoop::Durable(LogIndex index, Term term) {
+  queue_.PushUnbounded(DurableInput{index, term});
+}
+
+void ReplicaLoop::Flushed(uint64_t sequence) { queue_.PushUnbounded(FlushedInput{sequence}); }
+
+void ReplicaLoop::Run(Task task) { queue_.PushUnbounded(std::move(task)); }
+
+void ReplicaLoop::Main() {
+  for (;;) {
+    if (more_) {
+      queue_.Take(&inputs_);
+    } else {
+      queue_.WaitTakeUntil(&inputs_, std::min(next_tick_ns_, wake_at_ns_));
+    }
+    if (inputs_.empty() && queue_.closed()) return;
+    const transport::WakeScope wakes;
+    const int64_t now_ns = clock_->MonotonicNs();
+    TakeInputs(now_ns);
+    CarryOut(replica_->Advance(now_ns));
+    if (more_) CompactUntil(now_ns + options_.compaction_slice_ns);
+  }
+}
+
+bool ReplicaLoop::Poll() {
+  const bool any = queue_.Take(&inputs_);
+  const int64_t now_ns = clock_->MonotonicNs();
+  const bool due = now_ns >= std::min(next_tick_ns_, wake_at_ns_);
+  if (!any && !due && !more_) return false;
+  TakeInputs(now_ns);
+  replica_->CompactSlice();
+  CarryOut(replica_->Advance(now_ns));
+  return true;
+}
+
+void ReplicaLoop::TakeInputs(int64_t now_ns) {
+  if (now_ns >= next_tick_ns_) {
+    replica_->Tick(now_ns);
+    next_tick_ns_ += options_.tick_ns;
+    // After a long pause ticks are not made up for: time did not pass for the raft either.
+    if (next_tick_ns_ <= now_ns) next_tick_ns_ = now_ns + options_.tick_ns;
+  }
+  for (Input& input : inputs_) {
+    std::visit(
+        Overloaded{
+            [&](Proposal& proposal) { replica_->Propose(std::move(proposal)); },
+            [&](Read& read) { replica_->ReadState(std::move(read)); },
+            [&](DurableInput& durable) { replica_->Durable(durable.index, durable.term, now_ns); },
+            [&](FlushedInput& flushed) { replica_->Flushed(flushed.sequence); },
+            [&](Task& task) { task(*replica_); },
+        },
+        input);
+  }
+  inputs_.clear();
+}
+
+void ReplicaLoop::CarryOut(Effects effects) {
+  more_ = effects.more;
+  wake_at_ns_ = effects.wake_at_ns;
+  if (!effects.append.empty() || effects.hard_state) {
+    log_writer_->Submit({std::move(effects.append), effects.hard_state, LogIndex(0)});
+  }
+  for (auto& chunk : effects.chunks) backend_writer_->Submit(std::move(chunk));
+  for (CatchUpWork& work : effects.catch_up) {
+    workers_->Submit(
+        [this, job = std::move(work.job), history = std::move(work.history)]() mutable {
+          job->Run(*history);
+          history.reset();
+          Run([job = std::move(job)](Replica& replica) mutable {
+            replica.CatchUpDone(std::move(job));
+          });
+        });
+  }
+  UpdateCounters();
+  if (effects.completions.empty()) return;
+  const int64_t now_ns = clock_->MonotonicNs();
+  for (Completion& completion : effects.completions) {
+    if (!completion.waiter.done) continue;
+    if (!completion.reply.error.ok()) counters_.proposals_failed.fetch_add(1);
+    completion.waiter.stamps.Stamp(Stage::kReplied, now_ns);
+    stages_.Record(completion.waiter.stamps);
+    completion.waiter.done(std::move(completion.reply));
+  }
+}
+
+void ReplicaLoop::CompactUntil(int64_t deadline_ns) {
+  while (replica_->engine().CompactionPending() && clock_->MonotonicNs() < deadline_ns &&
+         queue_.size() == 0) {
+    replica_->CompactSlice();
+    CarryOut(replica_->Advance(clock_->MonotonicNs()));
+  }
+  replica_->CompactSlice();  // at least one slice with the next round, however busy
+}
+
+void ReplicaLoop::UpdateCounters() {
+  const auto store = [](auto& counter, auto value) {
+    counter.store(value, std::memory_order_relaxed);
+  };
+  const consensus::Raft& raft = replica_->raft();
+  if (counters_.leader.load(std::memory_order_relaxed) != raft.leader().value() &&
+      raft.leader().value() != 0) {
+    counters_.leader_changes.fetch_add(1, std::memory_order_relaxed);
+  }
+  store(counters_.leader, raft.leader().value());
+  store(counters_.term, raft.term().value());
+  store(counters_.proposals_pending, replica_->pending_proposals());
+  store(counters_.committed, raft.commit().value());
+  store(counters_.applied, replica_->engine().applied_index().value());
+  store(counters_.revision, replica_->engine().current_revision());
+  store(counters_.compact_revision, replica_->engine().compact_revision());
+  store(counters_.window_bytes, replica_->engine().WindowBytes());
+}
+
+}  // namespace quorate::server

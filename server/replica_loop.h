@@ -1,0 +1,100 @@
+// ReplicaLoop: feeds the replica from one bounded queue and carries out its effects. Whatever
+// reaches the replica passes here: proposals and reads of services, Durable of the log writer,
+// Flushed of the backend writer, finished jobs of workers.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "base/bounded_queue.h"
+#include "base/clock.h"
+#include "base/stage_clock.h"
+#include "server/backend_writer.h"
+#include "server/log_writer.h"
+#include "server/replica.h"
+#include "server/worker_pool.h"
+
+namespace quorate::server {
+
+class ReplicaLoop {
+ public:
+  struct Options {
+    size_t queue_max = 1 << 16;  // proposals and reads of clients; beyond: too many requests
+    int64_t tick_ns = 100'000'000;
+    int64_t compaction_slice_ns = 500'000;
+    int64_t warning_apply_ns = 100'000'000;
+  };
+  // What happened, for metrics. Written by the loop, read by any thread.
+  struct Counters {
+    std::atomic<uint64_t> proposals_pending{0};
+    std::atomic<uint64_t> committed{0}, applied{0};
+    std::atomic<uint64_t> proposals_failed{0};
+    std::atomic<uint64_t> slow_applies{0};
+    std::atomic<uint64_t> leader_changes{0};
+    std::atomic<uint64_t> leader{0}, term{0};
+    std::atomic<int64_t> revision{0}, compact_revision{-1};
+    std::atomic<uint64_t> window_bytes{0};
+  };
+
+  ReplicaLoop(const Options& options, Replica* replica, LogWriter* log_writer,
+              BackendWriter* backend_writer, WorkerPool* workers, const Clock* clock);
+  ~ReplicaLoop();
+
+  void Start();
+  // Takes no more inputs, finishes what is there, stops the thread.
+  void Stop();
+
+  // --- any thread
+  // False when the queue is full or the server is stopping; the argument is then untouched.
+  bool Propose(Proposal&& proposal);
+  bool ReadState(Read&& read);
+  // Internal inputs are never refused for size: each answers something the replica asked for.
+  void Durable(LogIndex index, Term term);
+  void Flushed(uint64_t sequence);
+  void Run(absl::AnyInvocable<void(Replica&)> task);
+
+  // One round: take inputs, advance, carry out effects. False = there was nothing to do.
+  bool Poll();
+
+  StageHistograms& stages() { return stages_; }
+  const Counters& counters() const { return counters_; }
+
+ private:
+  struct DurableInput {
+    LogIndex index;
+    Term term;
+  };
+  struct FlushedInput {
+    uint64_t sequence;
+  };
+  using Task = absl::AnyInvocable<void(Replica&)>;
+  using Input = std::variant<Proposal, Read, DurableInput, FlushedInput, Task>;
+
+  void Main();
+  void TakeInputs(int64_t now_ns);
+  void CarryOut(Effects effects);
+  void CompactUntil(int64_t deadline_ns);
+  void UpdateCounters();
+
+  const Options options_;
+  Replica* const replica_;
+  LogWriter* const log_writer_;
+  BackendWriter* const backend_writer_;
+  WorkerPool* const workers_;
+  const Clock* const clock_;
+  BoundedQueue<Input> queue_;
+  std::vector<Input> inputs_;
+  int64_t next_tick_ns_ = 0;
+  int64_t wake_at_ns_ = 0;
+  bool more_ = false;
+  StageHistograms stages_;
+  Counters counters_;
+  std::thread thread_;
+};
+
+}  // namespace quorate::server

@@ -1,0 +1,114 @@
+// What every service needs: the way into the replica, limits, and the request id generator.
+// Services run on transport threads: they parse, check and hand over; answers come back on the
+// replica's or a worker's thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "engine/engine.h"
+#include "proto/raft_internal.pb.h"
+#include "server/backend_writer.h"
+#include "server/config.h"
+#include "server/replica_loop.h"
+#include "server/worker_pool.h"
+#include "transport/rpc.h"
+
+namespace quorate::server {
+
+using CallPtr = std::shared_ptr<transport::ServerCall>;
+
+// etcd's generator: 16 low bits of the member id, 40 bits of the start's milliseconds, 8 bits of
+// room; then one more each time. Used for request ids and for lease ids chosen here.
+class IdGenerator {
+ public:
+  IdGenerator(MemberId member, int64_t wall_ns);
+  uint64_t Next() { return next_.fetch_add(1, std::memory_order_relaxed) + 1; }
+
+ private:
+  std::atomic<uint64_t> next_;
+};
+
+struct ServiceContext {
+  const ServerConfig* config = nullptr;
+  const Clock* clock = nullptr;
+  ReplicaLoop* loop = nullptr;
+  BackendWriter* backend_writer = nullptr;
+  WorkerPool* workers = nullptr;
+  IdGenerator* ids = nullptr;
+  MemberId member;
+
+  // Bytes that count against --quota-backend-bytes: the backend's and what waits to be flushed.
+  uint64_t SizeForQuota() const;
+};
+
+transport::RpcStatus ToStatus(const engine::Error& error);
+// Sends the reply of a unary call.
+void Answer(transport::ServerCall& call, engine::Reply reply);
+void Fail(transport::ServerCall& call, const engine::Error& error);
+
+// Parses a request or fails the call as gRPC does for bytes that are no such message.
+template <class Request>
+bool ParseOrFail(transport::ServerCall& call, const Bytes& bytes, Request* request) {
+  if (request->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return true;
+  call.Finish({transport::RpcCode::kInternal,
+               "grpc: error unmarshalling request: malformed " + request->GetTypeName()});
+  return false;
+}
+
+// Field numbers of InternalRaftRequest, for wrapping a request's bytes untouched.
+enum class RaftField : uint32_t {
+  kPut = 4,
+  kDeleteRange = 5,
+  kTxn = 6,
+  kCompaction = 7,
+  kLeaseGrant = 8,
+  kLeaseRevoke = 9,
+  kAlarm = 10,
+};
+Bytes WrapRequest(RaftField field, std::string_view request, uint64_t id);
+
+// True when a request of this cost may go on; else the call is refused with NOSPACE and the alarm
+// raised through the log.
+bool WithinQuota(ServiceContext& context, transport::ServerCall& call, uint64_t cost);
+
+// Proposes wrapped bytes and answers `call` with what applying them gives. Refuses (too large, too
+// many) by failing the call.
+void ProposeFor(ServiceContext& context, CallPtr call, Bytes payload);
+// The same with a hand-made continuation instead of the plain answer.
+void ProposeThen(ServiceContext& context, CallPtr call, Bytes payload,
+                 absl::AnyInvocable<void(engine::Reply)> done);
+// Runs `run` at a linearizable or local read point; fails the call when that cannot be.
+void ReadFor(ServiceContext& context, CallPtr call, Read::Consistency consistency,
+             absl::AnyInvocable<void(engine::Engine&)> run);
+// Runs a long read on a worker and answers the call.
+void RunJob(ServiceContext& context, CallPtr call, std::unique_ptr<engine::ReadJob> job);
+
+// Fills etcd's response header at the engine's present state.
+void FillHeader(const engine::Engine& engine, etcdserverpb::ResponseHeader* header);
+
+class WatchStreams;
+
+struct UnaryMethod {
+  const char* name;
+  void (*handler)(ServiceContext&, CallPtr, Bytes request);
+};
+void AddUnaryMethods(ServiceContext* context, std::string_view service,
+                     std::initializer_list<UnaryMethod> methods, transport::ServiceTable* table);
+
+// Each adds its methods to the table; `context` outlives the table.
+void AddKvService(ServiceContext* context, transport::ServiceTable* table);
+void AddWatchService(ServiceContext* context, WatchStreams* streams,
+                     transport::ServiceTable* table);
+void AddLeaseService(ServiceContext* context, transport::ServiceTable* table);
+void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* table);
+void AddClusterService(ServiceContext* context, transport::ServiceTable* table);
+void AddHealthAndReflection(ServiceContext* context, transport::ServiceTable* table);
+
+}  // namespace quorate::server

@@ -1,0 +1,129 @@
+// etcdserverpb.Maintenance and etcdserverpb.Cluster, as far as one member has them: Status, Alarm,
+// Defragment, Hash, HashKV, MemberList. What is not registered answers UNIMPLEMENTED.
+
+#include <utility>
+
+#include "base/text.h"
+#include "proto/etcdserverpb.pb.h"
+#include "server/services/context.h"
+
+namespace quorate::server {
+namespace {
+
+using engine::Engine;
+using engine::Reply;
+
+void Status(ServiceContext& context, CallPtr call, Bytes bytes) {
+  etcdserverpb::StatusRequest request;
+  if (!ParseOrFail(*call, bytes, &request)) return;
+  ReadFor(context, call, Read::Consistency::kLocal, [context = &context, call](Engine& engine) {
+    const ReplicaLoop::Counters& counters = context->loop->counters();
+    const kv::KvSizes sizes = context->backend_writer->sizes();
+    etcdserverpb::StatusResponse response;
+    FillHeader(engine, response.mutable_header());
+    response.set_version(kEtcdVersion);
+    response.set_dbsize(static_cast<int64_t>(sizes.on_disk));
+    response.set_dbsizeinuse(static_cast<int64_t>(sizes.in_use));
+    response.set_dbsizequota(context->config->quota_bytes);
+    response.set_leader(counters.leader.load());
+    response.set_raftindex(counters.committed.load());
+    response.set_raftterm(counters.term.load());
+    response.set_raftappliedindex(engine.applied_index().value());
+    response.set_storageversion(kClusterVersion);
+    response.mutable_downgradeinfo();
+    if (response.leader() == 0) response.add_errors("etcdserver: no leader");
+    for (const etcdserverpb::AlarmMember& alarm : engine.alarms()) {
+      response.add_errors(StrCat("memberID:", alarm.memberid(),
+                                 " alarm:", etcdserverpb::AlarmType_Name(alarm.alarm())));
+    }
+    Answer(*call, Reply{{}, response.SerializeAsString()});
+  });
+}
+
+void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
+  etcdserverpb::AlarmRequest request;
+  if (!ParseOrFail(*call, bytes, &request)) return;
+  if (!etcdserverpb::AlarmRequest::AlarmAction_IsValid(request.action())) {
+    // A real etcd dies of it, on every member.
+    return Fail(*call, {3, "etcdserver: unknown alarm action"});
+  }
+  if (request.action() != etcdserverpb::AlarmRequest::GET) {
+    return ProposeFor(context, std::move(call),
+                      WrapRequest(RaftField::kAlarm, bytes.view(), context.ids->Next()));
+  }
+  ReadFor(context, call, Read::Consistency::kLinearizable, [call, request](Engine& engine) {
+    etcdserverpb::AlarmResponse response;
+    FillHeader(engine, response.mutable_header());
+    for (const etcdserverpb::AlarmMember& alarm : engine.alarms()) {
+      if (request.alarm() == etcdserverpb::NONE || request.alarm() == alarm.alarm()) {
+        *response.add_alarms() = alarm;
+      }
+    }
+    Answer(*call, Reply{{}, response.SerializeAsString()});
+  });
+}
+
+void Hash(ServiceContext& context, CallPtr call, Bytes bytes) {
+  etcdserverpb::HashRequest request;
+  if (!ParseOrFail(*call, bytes, &request)) return;
+  ReadFor(context, call, Read::Consistency::kLocal,
+          [context = &context, call](Engine& engine) { RunJob(*context, call, engine.Hash()); });
+}
+
+void HashKv(ServiceContext& context, CallPtr call, Bytes bytes) {
+  etcdserverpb::HashKVRequest request;
+  if (!ParseOrFail(*call, bytes, &request)) return;
+  ReadFor(context, call, Read::Consistency::kLocal,
+          [context = &context, call, revision = request.revision()](Engine& engine) {
+            auto result = engine.HashKv(revision);
+            if (auto* reply = std::get_if<Reply>(&result)) return Answer(*call, std::move(*reply));
+            RunJob(*context, call, std::get<std::unique_ptr<engine::ReadJob>>(std::move(result)));
+          });
+}
+
+void Defragment(ServiceContext& context, CallPtr call, Bytes bytes) {
+  etcdserverpb::DefragmentRequest request;
+  if (!ParseOrFail(*call, bytes, &request)) return;
+  // What is applied goes to the backend first, so that the answer speaks of all of it.
+  context.loop->Run([context = &context, call](Replica& replica) {
+    replica.SealNow();
+    context->loop->Run([context, call](Replica&) {
+      context->backend_writer->Reclaim([call](absl::Status status) {
+        if (!status.ok()) return Fail(*call, {2, std::string(status.message())});
+        Answer(*call, Reply{{}, etcdserverpb::DefragmentResponse().SerializeAsString()});
+      });
+    });
+  });
+}
+
+void MemberList(ServiceContext& context, CallPtr call, Bytes bytes) {
+  etcdserverpb::MemberListRequest request;
+  if (!ParseOrFail(*call, bytes, &request)) return;
+  const Read::Consistency consistency =
+      request.linearizable() ? Read::Consistency::kLinearizable : Read::Consistency::kLocal;
+  ReadFor(context, call, consistency, [call](Engine& engine) {
+    etcdserverpb::MemberListResponse response;
+    FillHeader(engine, response.mutable_header());
+    response.mutable_header()->clear_revision();
+    for (const etcdserverpb::Member& member : engine.members()) *response.add_members() = member;
+    Answer(*call, Reply{{}, response.SerializeAsString()});
+  });
+}
+
+}  // namespace
+
+void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* table) {
+  AddUnaryMethods(context, "etcdserverpb.Maintenance",
+                  {{"Status", Status},
+                   {"Alarm", Alarm},
+                   {"Hash", Hash},
+                   {"HashKV", HashKv},
+                   {"Defragment", Defragment}},
+                  table);
+}
+
+void AddClusterService(ServiceContext* context, transport::ServiceTable* table) {
+  AddUnaryMethods(context, "etcdserverpb.Cluster", {{"MemberList", MemberList}}, table);
+}
+
+}  // namespace quorate::server

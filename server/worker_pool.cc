@@ -1,0 +1,45 @@
+#include "server/worker_pool.h"
+
+#include <utility>
+
+#include "server/thread_name.h"
+
+namespace quorate::server {
+
+WorkerPool::WorkerPool(uint32_t threads) {
+  for (uint32_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
+}
+
+WorkerPool::~WorkerPool() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  ready_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void WorkerPool::Submit(absl::AnyInvocable<void()> work) {
+  {
+    std::lock_guard lock(mutex_);
+    work_.push_back(std::move(work));
+  }
+  ready_.notify_one();
+}
+
+void WorkerPool::Run() {
+  SetThreadName("worker");
+  for (;;) {
+    absl::AnyInvocable<void()> work;
+    {
+      std::unique_lock lock(mutex_);
+      ready_.wait(lock, [this] { return stopping_ || !work_.empty(); });
+      if (work_.empty()) return;
+      work = std::move(work_.front());
+      work_.pop_front();
+    }
+    work();
+  }
+}
+
+}  // namespace quorate::server

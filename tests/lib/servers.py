@@ -1,0 +1,137 @@
+"""Servers under test: started in a temporary directory on free loopback ports, stopped by pid.
+
+Used by the Python suites. A server is ready when its log says so; nothing here waits for a time.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+READY = b"ready to serve client requests"
+BACKENDS = ("memory", "lmdb", "rocksdb")
+
+
+def free_ports(count):
+    """Ports that were free a moment ago, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def quorate_binary():
+    return Path(os.environ.get("QUORATE_BIN", ROOT / "build" / "bin")) / "quorate"
+
+
+class ServerDied(RuntimeError):
+    pass
+
+
+class Server:
+    """One etcd-compatible server process and its data directory."""
+
+    def __init__(self, binary, *flags, name="test", data_root=None, keep_ports=True):
+        self.binary = str(binary)
+        self.flags = list(flags)
+        self.name = name
+        self.root = tempfile.mkdtemp(prefix="quorate-test-", dir=data_root)
+        self.data_dir = os.path.join(self.root, "data")
+        self.log_path = os.path.join(self.root, "server.log")
+        self.client_port, self.peer_port = free_ports(2)
+        self.keep_ports = keep_ports
+        self.process = None
+
+    @property
+    def endpoint(self):
+        return f"127.0.0.1:{self.client_port}"
+
+    @property
+    def url(self):
+        return f"http://{self.endpoint}"
+
+    def command(self):
+        peer = f"http://127.0.0.1:{self.peer_port}"
+        return [
+            self.binary,
+            f"--name={self.name}",
+            f"--data-dir={self.data_dir}",
+            f"--listen-client-urls={self.url}",
+            f"--advertise-client-urls={self.url}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster={self.name}={peer}",
+            *self.flags,
+        ]
+
+    def start(self):
+        """Starts and returns when the server is ready; raises ServerDied with its log otherwise."""
+        assert self.process is None
+        environment = {"PATH": os.environ.get("PATH", ""), "ETCD_UNSUPPORTED_ARCH": "amd64"}
+        for name, value in os.environ.items():
+            if name.endswith("SAN_OPTIONS"):
+                environment[name] = value
+        self.process = subprocess.Popen(
+            self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+        )
+        ready = threading.Event()
+        self._pump = threading.Thread(
+            target=self._copy_log, args=(self.process.stderr, ready), daemon=True
+        )
+        self._pump.start()
+        ready.wait()
+        if not self.was_ready:
+            self.process.wait()
+            self.process = None
+            raise ServerDied(f"{self.binary} did not become ready:\n{self.log_tail()}")
+        return self
+
+    def _copy_log(self, stream, ready):
+        self.was_ready = False
+        with open(self.log_path, "ab") as log:
+            for line in stream:
+                log.write(line)
+                log.flush()
+                if READY in line:
+                    self.was_ready = True
+                    ready.set()
+        ready.set()
+
+    def log_tail(self, size=4000):
+        try:
+            return Path(self.log_path).read_text(errors="replace")[-size:]
+        except FileNotFoundError:
+            return "(no log)"
+
+    def stop(self, sig=signal.SIGTERM):
+        """Sends `sig` to our own process and waits for its end; answers the exit status."""
+        if self.process is None:
+            return None
+        self.process.send_signal(sig)
+        status = self.process.wait()
+        self._pump.join()
+        self.process = None
+        return status
+
+    def kill(self):
+        return self.stop(signal.SIGKILL)
+
+    def close(self):
+        if self.process is not None:
+            self.kill()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *unused):
+        self.close()

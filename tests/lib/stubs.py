@@ -1,0 +1,69 @@
+"""gRPC stubs for etcd's API, generated from proto/ into a temporary folder when first imported."""
+
+import importlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import grpc
+
+ROOT = Path(__file__).resolve().parents[2]
+_NAMES = ["authpb", "mvccpb", "membershippb", "etcdserverpb", "v3lockpb", "v3electionpb"]
+
+
+def _generate():
+    out = tempfile.mkdtemp(prefix="quorate-stubs-")
+    files = [f"proto/{name}.proto" for name in _NAMES]
+    subprocess.run(
+        ["protoc", f"--proto_path={ROOT}", f"--python_out={out}", *files], check=True, cwd=ROOT
+    )
+    sys.path.insert(0, out)
+    return {name: importlib.import_module(f"proto.{name}_pb2") for name in _NAMES}
+
+
+_modules = _generate()
+etcd = _modules["etcdserverpb"]
+mvcc = _modules["mvccpb"]
+
+
+class Client:
+    """All unary methods of one service-bearing file as attributes: client.KV.Put(request)."""
+
+    class _Service:
+        pass
+
+    def __init__(self, endpoint):
+        self.channel = grpc.insecure_channel(
+            endpoint,
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.enable_http_proxy", 0),
+            ],
+        )
+        for service in etcd.DESCRIPTOR.services_by_name.values():
+            holder = Client._Service()
+            for method in service.methods:
+                setattr(holder, method.name, self._callable(service, method))
+            setattr(self, service.name, holder)
+
+    _STREAMING = {
+        "RangeStream": "unary_stream",
+        "Watch": "stream_stream",
+        "LeaseKeepAlive": "stream_stream",
+        "Snapshot": "unary_stream",
+    }
+
+    def _callable(self, service, method):
+        kind = self._STREAMING.get(method.name, "unary_unary")
+        request = getattr(etcd, method.input_type.name)
+        response = getattr(etcd, method.output_type.name)
+        return getattr(self.channel, kind)(
+            f"/{service.full_name}/{method.name}",
+            request_serializer=request.SerializeToString,
+            response_deserializer=response.FromString,
+        )
+
+    def close(self):
+        self.channel.close()
