@@ -222,6 +222,7 @@ absl::Status Node::Parts::BuildReplica() {
   loop_options.tick_ns = config.tick_ns;
   loop_options.compaction_slice_ns = config.compaction_slice_ns;
   loop_options.warning_apply_ns = config.warning_apply_ns;
+  loop_options.warning_unary_ns = config.warning_unary_ns;
   loop = std::make_unique<ReplicaLoop>(loop_options, replica.get(), log_writer.get(),
                                        backend_writer.get(), workers.get(), &clock);
 
