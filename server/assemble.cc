@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <utility>
@@ -21,6 +22,8 @@
 namespace quorate::server {
 namespace {
 
+// With --snapshot-count's default this is the backend writer's own limit.
+constexpr uint64_t kEntryBytesReckoned = 3400;
 constexpr uint64_t kOverheadBytes = 512 << 10;  // etcd's allowance above --max-request-bytes
 
 transport::ServerOptions TransportOptions(const ServerConfig& config, const Clock* clock,
@@ -209,6 +212,8 @@ absl::Status Node::Parts::BuildReplica() {
       data.log.get(), &clock, [this](LogIndex index, Term term) { loop->Durable(index, term); });
   BackendWriter::Options writer_options;
   writer_options.sync_every_entries = config.snapshot_count;
+  writer_options.sync_every_bytes =
+      std::min(writer_options.sync_every_bytes, config.snapshot_count * kEntryBytesReckoned);
   writer_options.catchup_entries = config.catchup_entries;
   backend_writer = std::make_unique<BackendWriter>(
       writer_options, data.backend.get(), &clock,
