@@ -20,7 +20,7 @@ OWN = ("#0f766e", "#2563eb", "#7c3aed", "#be185d", "#4d7c0f", "#0891b2", "#6b728
 PEERS = ("#ea580c", "#b45309")
 STAGES = ("queued", "proposed", "durable", "applied", "replied")
 STAGE_COLOURS = ("#94a3b8", "#38bdf8", "#f59e0b", "#10b981", "#a78bfa")
-QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
+QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999)
 INK, FAINT = "#1f2937", "#e5e7eb"
 
 plt.rcParams.update({
@@ -153,8 +153,7 @@ class Plotter:
                 axis.plot(*_curve(_merge(histograms)), color=self.colours[variant], lw=2,
                           label=variant)
             axis.set_yscale("log")
-            axis.set_xticks([_stretch(q) for q in QUANTILES], ["min", "50%", "90%", "99%", "99.9%",
-                                                              "99.99%"])
+            axis.set_xticks([_stretch(q) for q in QUANTILES], ["50%", "90%", "99%", "99.9%", "99.99%"])
             _latency_axis(axis)
             axis.set_title(slot.title)
         axes.flat[0].legend(fontsize=9)
