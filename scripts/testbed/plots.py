@@ -69,6 +69,7 @@ class Plotter:
         per_phase = [s for s in slots if not s.operation.startswith("watch ")]
         per_run = [Slot(w, None, None) for w in self.comparison.workloads]
         made = [
+            self.overview(per_phase),
             self.dots("throughput", "throughput", per_phase, "Throughput",
                       "Answered operations a second. Open loops are offered a fixed rate: equal "
                       "values mean that all kept up."),
@@ -87,6 +88,23 @@ class Plotter:
             self.stages(),
         ]
         return [plot for plot in made if plot is not None]
+
+    def overview(self, slots):
+        """The first workload at a glance: latency curve, CPU, memory side by side."""
+        if not slots or not self._histograms(slots[0]):
+            return None
+        slot = slots[0]
+        figure, axes = plt.subplots(1, 3, figsize=(13, 3.4), width_ratios=(1.25, 1, 1))
+        self._curves(axes[0], slot)
+        axes[0].legend(fontsize=9)
+        self._strip(axes[1], slot, "cpu_us_per_op")
+        self._strip(axes[2], slot, "peak_rss")
+        for axis, title in zip(axes, ("Latency of a put", "Server CPU per put", "Peak memory"),
+                               strict=True):
+            axis.set_title(title if slot.operation == "put" else f"{title} ({slot.operation})")
+        return self.save(figure, "overview", f"At a glance: {slot.title}",
+                         "Every run is a thin line or a dot; medians are bars, all repetitions "
+                         "together are thick lines.")
 
     # --- one number per run
 
@@ -114,22 +132,23 @@ class Plotter:
 
     def _strip(self, axis, slot, metric):
         names = self._variants()
-        top = 0.0
+        top, scale = 0.0, 2**20 if metric == "peak_rss" else 1
         for row, variant in enumerate(names):
             values = self._values(variant, slot, metric)
             if not values:
                 axis.text(0, row, " not measured", va="center", color="#9ca3af", fontsize=9)
                 continue
-            middle = statistics.median(values)
+            middle = statistics.median(values) / scale
+            values = [v / scale for v in values]
             top = max(top, *values)
             axis.barh(row, middle, height=0.62, color=self.colours[variant], alpha=0.25)
             axis.plot(values, [row] * len(values), "o", ms=5, color=self.colours[variant],
                       mec="white", mew=0.6, clip_on=False)
-            axis.annotate(figures.text(metric, middle), (max(values), row), xytext=(8, 0),
+            axis.annotate(figures.text(metric, middle * scale), (max(values), row), xytext=(8, 0),
                           textcoords="offset points", va="center", fontsize=9)
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.4, -0.6)
-        axis.set_xlim(0, top * 1.22 if top else 1)
+        axis.set_xlim(0, top * 1.3 if top else 1)
         axis.grid(axis="y", visible=False)
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _axis_text(metric, x)))
         axis.xaxis.set_major_locator(plt.MaxNLocator(5))
@@ -147,20 +166,23 @@ class Plotter:
         for axis in axes.flat[len(slots):]:
             axis.set_visible(False)
         for axis, slot in zip(axes.flat, slots, strict=False):
-            for variant, histograms in self._histograms(slot).items():
-                for buckets in histograms:
-                    axis.plot(*_curve(buckets), color=self.colours[variant], lw=0.7, alpha=0.35)
-                axis.plot(*_curve(_merge(histograms)), color=self.colours[variant], lw=2,
-                          label=variant)
-            axis.set_yscale("log")
-            axis.set_xticks([_stretch(q) for q in QUANTILES], ["50%", "90%", "99%", "99.9%", "99.99%"])
-            _latency_axis(axis)
+            self._curves(axis, slot)
             axis.set_title(slot.title)
         axes.flat[0].legend(fontsize=9)
         return self.save(figure, "latency", "Latency by percentile",
                          "From the intended time of an operation to its answer (for watches: from "
                          "the intended put to the event at the client). Thick: all repetitions "
                          "together; thin: each one.")
+
+    def _curves(self, axis, slot):
+        for variant, histograms in self._histograms(slot).items():
+            for buckets in histograms:
+                axis.plot(*_curve(buckets), color=self.colours[variant], lw=0.7, alpha=0.35)
+            axis.plot(*_curve(_merge(histograms)), color=self.colours[variant], lw=2,
+                      label=variant)
+        axis.set_yscale("log")
+        axis.set_xticks([_stretch(q) for q in QUANTILES], ["50%", "90%", "99%", "99.9%", "99.99%"])
+        _latency_axis(axis)
 
     def _histograms(self, slot):
         """{variant: [buckets of each run]}, without runs whose latencies are not complete."""
@@ -344,7 +366,7 @@ def _short(ns):
 
 def _axis_text(metric, value):
     if metric == "peak_rss":
-        return f"{value / 2**20:.0f} MiB"
+        return f"{value:g} MiB"
     if metric == "cpu_us_per_op":
         return f"{value:g} µs"
     return f"{value:,g}"
