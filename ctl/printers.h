@@ -1,0 +1,56 @@
+// The answers of etcd in etcdctl's formats. Each Print writes to standard output and answers an
+// exit code; a format that an answer does not have is an error, as with etcdctl.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "ctl/session.h"
+#include "proto/etcdserverpb.pb.h"
+
+namespace quorate::ctl {
+
+enum class Show { kKeysAndValues, kKeysOnly, kValuesOnly };
+
+// Writes to standard output.
+void Out(std::string_view text);
+
+// Key and value lines; with --hex as \x61 escapes.
+std::string PairText(const Session& session, const mvccpb::KeyValue& pair,
+                     Show show = Show::kKeysAndValues);
+// "Key" : "a", "CreateRevision" : 1, ...; `prefix` is "" or "Prev".
+std::string PairFields(const Session& session, std::string_view prefix,
+                       const mvccpb::KeyValue& pair);
+std::string HeaderFields(const Session& session, const etcdserverpb::ResponseHeader& header);
+std::string RangeFields(const Session& session, const etcdserverpb::RangeResponse& response);
+std::string PutFields(const Session& session, const etcdserverpb::PutResponse& response);
+std::string DeleteFields(const Session& session, const etcdserverpb::DeleteRangeResponse& response);
+// `"cluster_id":1,...`: the header as the leading fields of a flat JSON object.
+std::string HeaderJson(const etcdserverpb::ResponseHeader& header);
+std::string IdField(const Session& session, std::string_view name, uint64_t id);
+
+// The formats that are the same for every message: json and protobuf. For the others, `simple` and
+// `fields` are called for their text.
+template <class Simple, class Fields>
+int PrintMessage(const Session& session, const google::protobuf::Message& message, Simple simple,
+                 Fields fields);
+
+int PrintGeneric(const Session& session, const google::protobuf::Message& message);
+int NoTable();
+
+template <class Simple, class Fields>
+int PrintMessage(const Session& session, const google::protobuf::Message& message, Simple simple,
+                 Fields fields) {
+  switch (session.format()) {
+    case Format::kSimple:
+      Out(simple());
+      return kExitOk;
+    case Format::kFields:
+      Out(fields());
+      return kExitOk;
+    default:
+      return PrintGeneric(session, message);
+  }
+}
+
+}  // namespace quorate::ctl

@@ -1,0 +1,172 @@
+#include "ctl/sync_client.h"
+
+#include <algorithm>
+#include <future>
+
+#include "base/status_util.h"
+#include "base/text.h"
+
+namespace quorate::ctl {
+
+using transport::RpcCode;
+using transport::RpcStatus;
+
+namespace {
+constexpr int64_t kRetryPauseNs = 100 * kNanosPerMilli;
+}
+
+// --- stream
+
+struct SyncStream::Inbox final : transport::ClientStreamHandler {
+  void OnMessage(Bytes message) override {
+    const std::lock_guard lock(mutex);
+    messages.push_back(std::move(message));
+    changed.notify_one();
+  }
+  void OnClosed(RpcStatus end) override {
+    const std::lock_guard lock(mutex);
+    closed = true;
+    status = std::move(end);
+    changed.notify_one();
+  }
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<Bytes> messages;
+  bool closed = false;
+  RpcStatus status;
+  std::unique_ptr<transport::ClientStream> stream;  // loop thread only
+};
+
+SyncStream::SyncStream(SyncClient* client) : client_(client), inbox_(std::make_unique<Inbox>()) {}
+
+SyncStream::~SyncStream() {
+  client_->OnLoop([this] { inbox_->stream.reset(); });
+}
+
+void SyncStream::Send(const google::protobuf::Message& message) {
+  Bytes bytes = Bytes::FromString(message.SerializeAsString());
+  client_->OnLoop([&] { inbox_->stream->Send(bytes); });
+}
+
+void SyncStream::HalfClose() {
+  client_->OnLoop([this] { inbox_->stream->HalfClose(); });
+}
+
+std::optional<Bytes> SyncStream::Receive(int64_t wait_ns) {
+  std::unique_lock lock(inbox_->mutex);
+  const auto ready = [this] { return !inbox_->messages.empty() || inbox_->closed; };
+  if (wait_ns == INT64_MAX) {
+    inbox_->changed.wait(lock, ready);
+  } else if (!inbox_->changed.wait_for(lock, std::chrono::nanoseconds(wait_ns), ready)) {
+    return std::nullopt;
+  }
+  if (inbox_->messages.empty()) return std::nullopt;
+  Bytes message = std::move(inbox_->messages.front());
+  inbox_->messages.pop_front();
+  return message;
+}
+
+bool SyncStream::closed() const {
+  const std::lock_guard lock(inbox_->mutex);
+  return inbox_->closed && inbox_->messages.empty();
+}
+
+RpcStatus SyncStream::status() const {
+  const std::lock_guard lock(inbox_->mutex);
+  return inbox_->status;
+}
+
+// --- client
+
+absl::StatusOr<std::unique_ptr<SyncClient>> SyncClient::Create(const ClientOptions& options) {
+  if (options.endpoints.empty()) {
+    return absl::InvalidArgumentError("no endpoint was given (--endpoints host:port,...)");
+  }
+  std::unique_ptr<SyncClient> client(new SyncClient(options));
+  std::vector<transport::ChannelOptions> channels;
+  for (const std::string& endpoint : options.endpoints) {
+    auto address = transport::ParseEndpoint(endpoint);
+    if (!address.ok()) return address.status();
+    transport::ChannelOptions channel;
+    channel.host = address->first;
+    channel.port = address->second;
+    channel.connect_timeout_ns = options.dial_timeout_ns;
+    channel.receive_message_bytes_max = options.receive_message_bytes_max;
+    channels.push_back(channel);
+  }
+  client->OnLoop([&] {
+    for (const auto& channel : channels) {
+      client->channels_.push_back(transport::Channel::Create(&client->loop_, channel));
+    }
+  });
+  return client;
+}
+
+SyncClient::SyncClient(const ClientOptions& options)
+    : options_(options), loop_(&clock_), thread_([this] { loop_.Run(); }) {}
+
+SyncClient::~SyncClient() {
+  OnLoop([this] { channels_.clear(); });
+  loop_.Stop();
+  thread_.join();
+}
+
+void SyncClient::OnLoop(const std::function<void()>& work) {
+  std::promise<void> done;
+  loop_.Post([&] {
+    work();
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
+RpcStatus SyncClient::CallOnce(size_t endpoint, std::string_view path, const std::string& request,
+                               int64_t timeout_ns, Bytes* answer) {
+  std::promise<RpcStatus> done;
+  loop_.Post([&] {
+    channels_[endpoint]->Call(path, Bytes::Copy(request), timeout_ns, {},
+                              [&](RpcStatus status, Bytes response) {
+                                *answer = std::move(response);
+                                done.set_value(std::move(status));
+                              });
+  });
+  return done.get_future().get();
+}
+
+RpcStatus SyncClient::Call(std::string_view path, const google::protobuf::Message& request,
+                           google::protobuf::Message* response) {
+  const std::string bytes = request.SerializeAsString();
+  const int64_t end_ns = clock_.MonotonicNs() + options_.command_timeout_ns;
+  RpcStatus status;
+  for (size_t tries = 1;; ++tries) {
+    const int64_t left_ns = end_ns - clock_.MonotonicNs();
+    if (left_ns <= 0) {
+      const std::string why = status.message.empty() ? "" : StrCat(": ", status.message);
+      return {RpcCode::kDeadlineExceeded, StrCat("context deadline exceeded", why)};
+    }
+    Bytes answer;
+    status = CallOnce(current_, path, bytes, left_ns, &answer);
+    if (status.ok() && !response->ParseFromArray(answer.data(), static_cast<int>(answer.size()))) {
+      return {RpcCode::kInternal, StrCat("the answer to ", path, " is not what it should be")};
+    }
+    // A server's own "unavailable" begins with its name; all else was lost on the way.
+    const bool lost =
+        status.code == RpcCode::kUnavailable && !status.message.starts_with("etcdserver:");
+    if (!lost) return status;
+    current_ = (current_ + 1) % channels_.size();
+    if (tries % channels_.size() == 0) {
+      const int64_t pause_ns = std::min(kRetryPauseNs, end_ns - clock_.MonotonicNs());
+      std::this_thread::sleep_for(std::chrono::nanoseconds(std::max<int64_t>(pause_ns, 0)));
+    }
+  }
+}
+
+std::unique_ptr<SyncStream> SyncClient::Open(std::string_view path) {
+  std::unique_ptr<SyncStream> stream(new SyncStream(this));
+  OnLoop(
+      [&] { stream->inbox_->stream = channels_[current_]->Open(path, {}, stream->inbox_.get()); });
+  return stream;
+}
+
+}  // namespace quorate::ctl
