@@ -29,9 +29,10 @@ bool Overlaps(const std::string& key, const std::pair<std::string, std::string>&
   return key >= begin && key < end;
 }
 
-bool AnyOverlap(const Touched& a, const Touched& b) {
-  for (const std::string& key : a.puts) {
-    for (const auto& interval : b.deletes) {
+bool AnyPutIn(const Touched& touched,
+              const std::vector<std::pair<std::string, std::string>>& deletes) {
+  for (const std::string& key : touched.puts) {
+    for (const auto& interval : deletes) {
       if (Overlaps(key, interval)) return true;
     }
   }
@@ -46,9 +47,8 @@ Error AddNested(const TxnRequest& nested, Touched* touched) {
   if (Error error = CheckIntervals(nested.success(), &success); !error.ok()) return error;
   if (Error error = CheckIntervals(nested.failure(), &failure); !error.ok()) return error;
   for (const Touched* branch : {&success, &failure}) {
-    if (AnyOverlap(*branch, *touched) || AnyOverlap(*touched, *branch)) {
-      return errors::kDuplicateKey;
-    }
+    // As etcd: a nested delete is not held against puts of transactions before it.
+    if (AnyPutIn(*branch, touched->deletes)) return errors::kDuplicateKey;
     for (const std::string& key : branch->puts) {
       if (touched->puts.contains(key)) return errors::kDuplicateKey;
     }
