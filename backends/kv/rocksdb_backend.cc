@@ -4,6 +4,7 @@
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/options.h>
+#include <rocksdb/snapshot.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
@@ -161,11 +162,15 @@ class RocksDbBackend final : public KvBackend {
       Table table, std::span<const std::string_view> keys,
       absl::FunctionRef<void(size_t, std::optional<std::string_view>)> visitor) const override {
     rocksdb::PinnableSlice value;
+    rocksdb::ReadOptions options;
+    // One state for all keys, so that no batch is seen by half.
+    std::optional<rocksdb::ManagedSnapshot> one_state;
+    if (keys.size() > 1) options.snapshot = one_state.emplace(db_.get()).snapshot();
     for (size_t i = 0; i < keys.size(); ++i) {
       const PrefixedKey key(table, keys[i]);
       value.Reset();
       const rocksdb::Status found =
-          db_->Get(rocksdb::ReadOptions(), db_->DefaultColumnFamily(), key.slice(), &value);
+          db_->Get(options, db_->DefaultColumnFamily(), key.slice(), &value);
       if (found.IsNotFound()) {
         visitor(i, std::nullopt);
         continue;
