@@ -5,6 +5,8 @@
 #include <memory>
 #include <thread>
 
+#include "base/clock.h"
+
 namespace quorate {
 namespace {
 
@@ -41,6 +43,25 @@ TEST_CASE("A closed queue refuses, but gives out what it has") {
   REQUIRE(queue.WaitTake(&batch));
   REQUIRE(batch == std::vector<int>{1});
   REQUIRE_FALSE(queue.WaitTake(&batch));
+}
+
+TEST_CASE("A wait with a deadline ends by an item, by closing, or at the deadline") {
+  const SystemClock clock;
+  BoundedQueue<int> queue(10);
+  std::vector<int> batch;
+  const int64_t deadline_ns = clock.MonotonicNs() + 2 * kNanosPerMilli;
+  REQUIRE_FALSE(queue.WaitTakeUntil(&batch, deadline_ns));
+  REQUIRE(clock.MonotonicNs() >= deadline_ns);
+  const int64_t far_ns = clock.MonotonicNs() + 3600 * kNanosPerSecond;
+  std::thread producer([&queue] { queue.TryPush(7); });
+  REQUIRE(queue.WaitTakeUntil(&batch, far_ns));
+  REQUIRE(batch == std::vector<int>{7});
+  producer.join();
+  REQUIRE_FALSE(queue.closed());
+  std::thread closer([&queue] { queue.Close(); });
+  REQUIRE_FALSE(queue.WaitTakeUntil(&batch, far_ns));
+  REQUIRE(queue.closed());
+  closer.join();
 }
 
 TEST_CASE("The wake function is called once for each time the queue stops being empty") {

@@ -6,7 +6,7 @@
 #include <set>
 #include <utility>
 
-#include "base/check.h"
+#include "base/fault_file_content.h"
 #include "base/status_util.h"
 #include "base/text.h"
 
@@ -29,136 +29,33 @@ absl::Status SyncFailed(std::string_view path) {
   return absl::UnavailableError(ErrorText("sync", path, EIO));
 }
 
-// One change of a file's content that is not durable yet.
-struct FileOp {
-  enum class Kind { kWrite, kTruncate, kExtend } kind = Kind::kWrite;
-  uint64_t offset = 0;  // the new size, for kTruncate and kExtend
-  std::string data;
-  enum class State { kWritten, kSynced, kSyncFailed } state = State::kWritten;
-
-  uint64_t end() const { return offset + data.size(); }
-};
-
-void Extend(uint64_t size, std::string* content) {
-  if (content->size() < size) content->resize(size, '\0');
-}
-
-void WriteInto(uint64_t offset, std::string_view data, std::string* content) {
-  Extend(offset + data.size(), content);
-  content->replace(offset, data.size(), data);
-}
-
-void ApplyOp(const FileOp& op, std::string* content) {
-  switch (op.kind) {
-    case FileOp::Kind::kWrite:
-      WriteInto(op.offset, op.data, content);
-      break;
-    case FileOp::Kind::kTruncate:
-      content->resize(op.offset, '\0');
-      break;
-    case FileOp::Kind::kExtend:
-      Extend(op.offset, content);
-      break;
-  }
-}
-
-// What a crash does to all that is uncertain. Drawn once per crash: with many writes, one draw for
-// each would never try the two clean ends.
-enum class Fate { kMixed, kAllLost, kAllKept };
-
-Fate DrawFate(Random& random) {
-  switch (random.Below(6)) {
-    case 0:
-      return Fate::kAllLost;
-    case 1:
-      return Fate::kAllKept;
-    default:
-      return Fate::kMixed;
-  }
-}
-
-// What a power loss leaves of a write, sector by sector.
-void ApplyTorn(const FileOp& op, Random& random, std::string* content) {
-  uint64_t at = op.offset;
-  while (at < op.end()) {
-    const uint64_t sector_end = (at / FaultFileEnv::kSectorBytes + 1) * FaultFileEnv::kSectorBytes;
-    const uint64_t end = std::min(sector_end, op.end());
-    if (random.OneIn(2)) {
-      WriteInto(at, std::string_view(op.data).substr(at - op.offset, end - at), content);
-    }
-    at = end;
-  }
-}
-
-void ApplyUnsynced(const FileOp& op, Fate fate, Random& random, std::string* content) {
-  if (fate == Fate::kAllLost) return;
-  const uint64_t drawn = fate == Fate::kAllKept ? 0 : random.Below(3);
-  if (drawn == 0) {
-    ApplyOp(op, content);
-    return;
-  }
-  if (drawn == 1 && op.kind == FileOp::Kind::kWrite) ApplyTorn(op, random, content);
-  // The new length may reach the disk without the data.
-  if (op.kind == FileOp::Kind::kWrite && random.OneIn(4)) Extend(op.end(), content);
-}
+using SyncResult = FaultFileContent::SyncResult;
 
 }  // namespace
 
 struct FaultFileEnv::Node {
   bool is_folder = false;
-  // Files.
-  std::string current;
-  std::string durable;
-  std::vector<FileOp> ops;  // from `durable` to `current`
+  FaultFileContent content;  // files
   // Folders; sorted, so that every walk has one order.
   std::map<std::string, NodePtr> entries;
   std::map<std::string, NodePtr> durable_entries;
 
-  void Do(FileOp op) {
-    ApplyOp(op, &current);
-    ops.push_back(std::move(op));
-    Settle();
-  }
-
-  void MarkAll(FileOp::State state) {
-    for (FileOp& op : ops) {
-      if (op.state == FileOp::State::kWritten) op.state = state;
-    }
-    Settle();
-  }
-
-  // Moves the leading synced changes into `durable`; those behind an uncertain one must wait, since
-  // they may overlap.
-  void Settle() {
-    size_t settled = 0;
-    while (settled < ops.size() && ops[settled].state == FileOp::State::kSynced) {
-      ApplyOp(ops[settled++], &durable);
-    }
-    ops.erase(ops.begin(), ops.begin() + static_cast<ptrdiff_t>(settled));
-  }
-
-  void Crash(Fate fate, Random& random) {
+  void Crash(CrashFate fate, Random& random) {
     if (is_folder) {
       entries = durable_entries;
       for (const auto& [name, node] : entries) node->Crash(fate, random);
-      return;
+    } else {
+      content.Crash(fate, random);
     }
-    for (const FileOp& op : ops) {
-      if (op.state == FileOp::State::kSynced) {
-        ApplyOp(op, &durable);
-      } else {
-        ApplyUnsynced(op, fate, random, &durable);
-      }
-    }
-    ops.clear();
-    current = durable;
   }
 
   uint64_t TotalBytes() const {
-    uint64_t total = current.size();
+    uint64_t total = size();
     for (const auto& [name, node] : entries) total += node->TotalBytes();
     return total;
   }
+
+  uint64_t size() const { return content.current().size(); }
 };
 
 // One create, rename or remove: names in folders that now mean another node, or none.
@@ -179,6 +76,16 @@ struct FaultFileEnv::EntryOp {
     for (const Change& change : changes) Set(change, &change.folder->durable_entries);
   }
 
+  bool Touches(const std::set<const Node*>& nodes) const {
+    return std::any_of(changes.begin(), changes.end(),
+                       [&](const Change& change) { return nodes.contains(change.node.get()); });
+  }
+  void AddNodes(std::set<const Node*>* nodes) const {
+    for (const Change& change : changes) {
+      if (change.node != nullptr) nodes->insert(change.node.get());
+    }
+  }
+
  private:
   static void Set(const Change& change, std::map<std::string, NodePtr>* entries) {
     if (change.node == nullptr) {
@@ -197,23 +104,18 @@ class FaultFileEnv::OpenFile final : public File {
   absl::Status WriteAt(uint64_t offset, std::span<const std::string_view> pieces) override {
     std::lock_guard lock(env_->mutex_);
     QR_RETURN_IF_ERROR(CheckAlive("write"));
-    FileOp op{.kind = FileOp::Kind::kWrite, .offset = offset};
-    for (const std::string_view piece : pieces) op.data.append(piece);
-    if (op.data.empty()) return absl::OkStatus();
+    std::string data;
+    for (const std::string_view piece : pieces) data.append(piece);
+    if (data.empty()) return absl::OkStatus();
     // What is added to the file must fit, a gap before it included.
-    const uint64_t size_max = node_->current.size() + env_->FreeBytes();
-    const bool full = op.end() > size_max;
-    if (full) op.data.resize(size_max > offset ? size_max - offset : 0);
-    if (!op.data.empty()) {
+    const uint64_t end_max = node_->size() + env_->FreeBytes();
+    const bool full = offset + data.size() > end_max;
+    if (full) data.resize(end_max > offset ? end_max - offset : 0);
+    if (!data.empty()) {
       ++env_->counts_.writes;
-      env_->counts_.bytes_written += op.data.size();
-      const bool failed = mode_ == WriteMode::kDataSync && env_->SyncFails(path_);
-      node_->Do(std::move(op));
-      if (failed) {
-        node_->ops.back().state = FileOp::State::kSyncFailed;
-        return absl::UnavailableError(ErrorText("write", path_, EIO));
-      }
-      if (mode_ == WriteMode::kDataSync) MakeLastWriteDurable();
+      env_->counts_.bytes_written += data.size();
+      node_->content.Write(offset, std::move(data));
+      if (mode_ == WriteMode::kDataSync) QR_RETURN_IF_ERROR(SyncLastWrite());
     }
     return full ? DiskFull("write", path_) : absl::OkStatus();
   }
@@ -221,15 +123,15 @@ class FaultFileEnv::OpenFile final : public File {
   absl::StatusOr<size_t> ReadAt(uint64_t offset, size_t size, char* out) const override {
     std::lock_guard lock(env_->mutex_);
     QR_RETURN_IF_ERROR(CheckAlive("read"));
-    if (offset >= node_->current.size()) return size_t{0};
-    return node_->current.copy(out, size, offset);
+    if (offset >= node_->size()) return size_t{0};
+    return node_->content.current().copy(out, size, offset);
   }
 
   absl::Status Sync() override {
     std::lock_guard lock(env_->mutex_);
     QR_RETURN_IF_ERROR(CheckAlive("sync"));
     const bool failed = env_->SyncFails(path_);
-    node_->MarkAll(failed ? FileOp::State::kSyncFailed : FileOp::State::kSynced);
+    node_->content.Sync(failed ? SyncResult::kFailed : SyncResult::kDone);
     if (failed) return SyncFailed(path_);
     ++env_->counts_.syncs;
     return absl::OkStatus();
@@ -238,23 +140,23 @@ class FaultFileEnv::OpenFile final : public File {
   absl::Status Preallocate(uint64_t size) override {
     std::lock_guard lock(env_->mutex_);
     QR_RETURN_IF_ERROR(CheckAlive("preallocate"));
-    if (size <= node_->current.size()) return absl::OkStatus();
-    if (size - node_->current.size() > env_->FreeBytes()) return DiskFull("preallocate", path_);
-    node_->Do({.kind = FileOp::Kind::kExtend, .offset = size});
+    if (size <= node_->size()) return absl::OkStatus();
+    if (size - node_->size() > env_->FreeBytes()) return DiskFull("preallocate", path_);
+    node_->content.Extend(size);
     return absl::OkStatus();
   }
 
   absl::Status Truncate(uint64_t size) override {
     std::lock_guard lock(env_->mutex_);
     QR_RETURN_IF_ERROR(CheckAlive("truncate"));
-    node_->Do({.kind = FileOp::Kind::kTruncate, .offset = size});
+    node_->content.Truncate(size);
     return absl::OkStatus();
   }
 
   absl::StatusOr<uint64_t> Size() const override {
     std::lock_guard lock(env_->mutex_);
     QR_RETURN_IF_ERROR(CheckAlive("stat"));
-    return uint64_t{node_->current.size()};
+    return node_->size();
   }
 
   const std::string& path() const override { return path_; }
@@ -266,15 +168,12 @@ class FaultFileEnv::OpenFile final : public File {
         StrCat(operation, " ", path_, ": opened before the last crash; open it again"));
   }
 
-  // The write itself and the length of the file; other handles' data stay where they are.
-  void MakeLastWriteDurable() {
-    if (node_->ops.empty()) return;
-    for (FileOp& op : node_->ops) {
-      if (op.kind != FileOp::Kind::kWrite) op.state = FileOp::State::kSynced;
-    }
-    node_->ops.back().state = FileOp::State::kSynced;
-    node_->Settle();
+  absl::Status SyncLastWrite() {
+    const bool failed = env_->SyncFails(path_);
+    node_->content.SyncLastWrite(failed ? SyncResult::kFailed : SyncResult::kDone);
+    if (failed) return absl::UnavailableError(ErrorText("write", path_, EIO));
     ++env_->counts_.syncs;
+    return absl::OkStatus();
   }
 
   FaultFileEnv* const env_;
@@ -306,10 +205,15 @@ FaultFileEnv::~FaultFileEnv() = default;
 
 void FaultFileEnv::Crash(Random& random) {
   std::lock_guard lock(mutex_);
-  const Fate fate = DrawFate(random);
+  const CrashFate fate = DrawCrashFate(random);
+  std::set<const Node*> stays;  // nodes whose move was lost: they cannot be moved on from there
   for (const EntryOp& op : entry_ops_) {
-    const bool kept = fate == Fate::kAllKept || (fate == Fate::kMixed && random.OneIn(2));
-    if (op.synced || kept) op.ApplyToDurable();
+    const bool kept = fate == CrashFate::kAllKept || (fate == CrashFate::kMixed && random.OneIn(2));
+    if (op.synced || (kept && !op.Touches(stays))) {
+      op.ApplyToDurable();
+    } else {
+      op.AddNodes(&stays);
+    }
   }
   entry_ops_.clear();
   locks_.clear();
@@ -331,24 +235,13 @@ void FaultFileEnv::SetCapacityBytes(uint64_t capacity_bytes) {
 }
 
 absl::Status FaultFileEnv::FlipBit(const std::string& path, uint64_t offset, int bit) {
-  QR_CHECK(bit >= 0 && bit < 8);
   std::lock_guard lock(mutex_);
   QR_ASSIGN_OR_RETURN(const NodePtr node, FindNode("damage", path));
-  if (offset >= node->current.size()) {
-    return absl::OutOfRangeError(StrCat("damage ", path, ": it has ", node->current.size(),
-                                        " bytes, none at offset ", offset));
+  if (offset >= node->size()) {
+    return absl::OutOfRangeError(
+        StrCat("damage ", path, ": it has ", node->size(), " bytes, none at offset ", offset));
   }
-  const char mask = static_cast<char>(1 << bit);
-  node->current[offset] = static_cast<char>(node->current[offset] ^ mask);
-  for (FileOp& op : node->ops) {
-    if (op.kind == FileOp::Kind::kWrite && offset >= op.offset && offset < op.end()) {
-      char& byte = op.data[offset - op.offset];
-      byte = static_cast<char>(byte ^ mask);
-    }
-  }
-  if (offset < node->durable.size()) {
-    node->durable[offset] = static_cast<char>(node->durable[offset] ^ mask);
-  }
+  node->content.FlipBit(offset, bit);
   return absl::OkStatus();
 }
 
@@ -368,7 +261,7 @@ absl::StatusOr<std::unique_ptr<File>> FaultFileEnv::Create(const std::string& pa
                                                            WriteMode mode) {
   std::lock_guard lock(mutex_);
   QR_ASSIGN_OR_RETURN(NodePtr node, FindOrCreateFile("create", path));
-  if (!node->current.empty()) node->Do({.kind = FileOp::Kind::kTruncate, .offset = 0});
+  if (node->size() != 0) node->content.Truncate(0);
   return std::make_unique<OpenFile>(this, std::move(node), path, mode);
 }
 
@@ -453,7 +346,12 @@ absl::Status FaultFileEnv::SyncDir(const std::string& dir) {
   std::lock_guard lock(mutex_);
   QR_ASSIGN_OR_RETURN(const NodePtr node, FindNode("sync folder", dir));
   if (SyncFails(dir)) return SyncFailed(dir);
-  for (EntryOp& op : entry_ops_) op.synced = op.synced || op.durable_by == node.get();
+  // A move is durable with all that brought the node to where it was moved from.
+  std::set<const Node*> moved;
+  for (auto op = entry_ops_.rbegin(); op != entry_ops_.rend(); ++op) {
+    op->synced = op->synced || op->durable_by == node.get() || op->Touches(moved);
+    if (op->synced) op->AddNodes(&moved);
+  }
   SettleEntries();
   ++counts_.dir_syncs;
   return absl::OkStatus();

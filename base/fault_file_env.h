@@ -31,8 +31,6 @@ namespace quorate {
 
 class FaultFileEnv final : public FileEnv {
  public:
-  static constexpr size_t kSectorBytes = 512;
-
   FaultFileEnv();
   ~FaultFileEnv() override;
 

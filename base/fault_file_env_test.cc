@@ -3,13 +3,14 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "base/fault_file_content.h"
 #include "base/test_seed.h"
 #include "base/text.h"
 
 namespace quorate {
 namespace {
 
-constexpr size_t kSector = FaultFileEnv::kSectorBytes;
+constexpr size_t kSector = FaultFileContent::kSectorBytes;
 
 absl::Status Write(File* file, uint64_t offset, std::string_view data) {
   return file->WriteAt(offset, std::span(&data, 1));
@@ -148,6 +149,22 @@ TEST_CASE("A rename between folders is durable with the new folder") {
             prepare(env);
             REQUIRE(env->SyncDir("/").ok());
           }) == Set{"moved"});
+}
+
+TEST_CASE("A file is never left under two names") {
+  Random random(TestSeed());
+  for (int i = 0; i < 200; ++i) {
+    FaultFileEnv env;
+    DurableFile(&env, "/a", "x");
+    REQUIRE(env.MakeDirs("/d").ok());
+    REQUIRE(env.Rename("/a", "/b").ok());
+    REQUIRE(env.Rename("/b", "/d/c").ok());
+    if (i % 2 == 0) REQUIRE(env.SyncDir("/d").ok());
+    env.Crash(random);
+    const int names = env.Exists("/a") + env.Exists("/b") + env.Exists("/d/c");
+    REQUIRE(names == 1);
+    if (i % 2 == 0) REQUIRE(env.Exists("/d/c"));
+  }
 }
 
 TEST_CASE("A file written atomically is the old or the new one wherever the crash falls") {

@@ -30,8 +30,6 @@ absl::Status ErrnoStatus(std::string_view operation, const std::string& path, in
       return absl::NotFoundError(text);
     case ENOSPC:
     case EDQUOT:
-    case EMFILE:
-    case ENFILE:
       return absl::ResourceExhaustedError(text);
     case EACCES:
     case EPERM:

@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "base/status_util.h"
 #include "base/text.h"
+#include "engine/cluster/member_json.h"
 #include "proto/raftpb.pb.h"
-#include "server/member_json.h"
 
 namespace quorate::server {
 namespace {
@@ -48,7 +48,7 @@ absl::Status Bootstrap(const ServerConfig& config, log::LogStore* log) {
   raftpb::ConfChange change;
   change.set_type(raftpb::ConfChangeAddNode);
   change.set_node_id(config.member.value());
-  change.set_context(MemberToJson(member));
+  change.set_context(engine::MemberToJson(member));
   Entry entry;
   entry.term = Term(1);
   entry.index = LogIndex(1);

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/text.h"
-#include "server/member_json.h"
+#include "engine/cluster/member_json.h"
 
 namespace quorate::server {
 namespace {
@@ -276,7 +276,7 @@ transport::HttpHandler MakePeerHttpHandler(ServiceContext* context) {
     context->loop->Run([reply](Replica& replica) {
       std::string body = "[";
       for (const etcdserverpb::Member& member : replica.engine().members()) {
-        StrAppend(&body, body.size() > 1 ? "," : "", MemberToJson(member));
+        StrAppend(&body, body.size() > 1 ? "," : "", engine::MemberToJson(member));
       }
       const std::string cluster = HexText(replica.engine().header().cluster.value());
       reply({200,

@@ -5,10 +5,10 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "engine/cluster/member_json.h"
 #include "engine/errors.h"
 #include "proto/raft_internal.pb.h"
 #include "proto/raftpb.pb.h"
-#include "server/member_json.h"
 
 namespace quorate::server {
 
@@ -206,7 +206,7 @@ void Replica::ApplyConfChange(const Entry& entry) {
       state.voters.push_back(id);
       std::sort(state.voters.begin(), state.voters.end());
     }
-    if (std::optional<etcdserverpb::Member> member = ParseMemberJson(change.context())) {
+    if (std::optional<etcdserverpb::Member> member = engine::ParseMemberJson(change.context())) {
       engine_->BootstrapMember(*member);
     }
   }

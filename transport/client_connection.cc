@@ -130,9 +130,10 @@ struct ClientConnection::Callbacks {
     OutputBuffer* out = &Self(user_data)->output_;
     out->Append(View(frame_header, kFrameHeaderBytes));
     CallOf(session, frame->hd.stream_id)->queue.Take(length, out);
-    return 0;
+    return out->size() < kOutputBytesMax ? 0 : NGHTTP2_ERR_PAUSE;
   }
 
+  static const nghttp2_option* Options();
   static const nghttp2_session_callbacks* Get() {
     static const nghttp2_session_callbacks* const table = [] {
       nghttp2_session_callbacks* made = nullptr;
@@ -149,9 +150,21 @@ struct ClientConnection::Callbacks {
   }
 };
 
+const nghttp2_option* ClientConnection::Callbacks::Options() {
+  static const nghttp2_option* const options = [] {
+    nghttp2_option* made = nullptr;
+    QR_CHECK(nghttp2_option_new(&made) == 0);
+    // Requests wait for the server's SETTINGS, so that none exceeds a limit it did not know of.
+    nghttp2_option_set_peer_max_concurrent_streams(made, 0);
+    return made;
+  }();
+  return options;
+}
+
 ClientConnection::ClientConnection(EventLoop* loop, const ChannelOptions& options, OnGone on_gone)
     : loop_(loop), options_(options), on_gone_(std::move(on_gone)), authority_(HostPort(options)) {
-  QR_CHECK(nghttp2_session_client_new(&session_, Callbacks::Get(), this) == 0);
+  QR_CHECK(nghttp2_session_client_new2(&session_, Callbacks::Get(), this, Callbacks::Options()) ==
+           0);
   const nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options_.initial_window_bytes}};
@@ -395,7 +408,8 @@ void ClientConnection::Submit(ClientCall* call, const RequestOptions& request) {
     return;
   }
   if (request.timeout_ns > 0) {
-    call->timer = loop_->RunAt(loop_->NowNs() + request.timeout_ns, [this, call] {
+    call->deadline_ns = loop_->NowNs() + request.timeout_ns;
+    call->timer = loop_->RunAt(call->deadline_ns, [this, call] {
       call->timer = 0;
       Cancel(call, {RpcCode::kDeadlineExceeded, std::string(kDeadlineText)});
     });
@@ -438,6 +452,10 @@ void ClientConnection::OnData(ClientCall* call, std::string_view data) {
 
 void ClientConnection::OnStreamClosed(ClientCall* call, uint32_t error_code) {
   if (call->have_status) return End(call, std::move(call->status));
+  if (error_code == NGHTTP2_CANCEL && loop_->NowNs() >= call->deadline_ns) {
+    // The server's clock was first.
+    return End(call, {RpcCode::kDeadlineExceeded, std::string(kDeadlineText)});
+  }
   if (error_code != NGHTTP2_NO_ERROR) return End(call, StatusOfReset(error_code));
   if (!call->http_ok && !call->http_status.empty()) {
     return End(call, {RpcCodeOfHttpStatus(call->http_status),
@@ -480,6 +498,7 @@ void ClientConnection::Recycle(std::unique_ptr<ClientCall> call) {
   call->http_status.clear();
   call->queue.Clear();
   call->timer = 0;
+  call->deadline_ns = INT64_MAX;
   spare_.push_back(std::move(call));
 }
 

@@ -42,6 +42,7 @@ struct ClientCall {
   SendQueue queue;
   MessageDecoder decoder;
   EventLoop::TimerId timer = 0;
+  int64_t deadline_ns = INT64_MAX;
   ClientCall* next = nullptr;
   ClientCall* previous = nullptr;
 };

@@ -207,7 +207,8 @@ struct EventLoop::Impl {
     waker->FallAsleep();
     const int64_t next_ns = timers.NextNs();
     int64_t wait_ns = next_ns == INT64_MAX ? -1 : std::max<int64_t>(0, next_ns - now_ns);
-    if (stop.load() || HasPosted()) wait_ns = 0;
+    // Before the first turn there may be end-of-turn work already.
+    if (stop.load() || !end_of_turn.empty() || HasPosted()) wait_ns = 0;
     timespec timeout{};
     timeout.tv_sec = wait_ns / kNanosPerSecond;
     timeout.tv_nsec = wait_ns % kNanosPerSecond;

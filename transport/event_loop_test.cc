@@ -159,6 +159,13 @@ TEST_CASE("end-of-turn work runs after posts and may add more of itself") {
   REQUIRE(seen == std::vector<int>{1, 2, 3});
 }
 
+TEST_CASE("end-of-turn work set before the loop runs does not wait for an event") {
+  SystemClock clock;
+  EventLoop loop(&clock);
+  loop.AtEndOfTurn([&] { loop.Stop(); });
+  loop.Run();
+}
+
 TEST_CASE("work that a stopped loop never ran is destroyed with it") {
   auto token = std::make_shared<int>(1);
   {

@@ -78,6 +78,7 @@ class Http2Session final : public Protocol {
                           const RpcStatus& status);
   void Handled(NativeCall* call, RpcCode code);
   void Reset(NativeCall* call, uint32_t error_code);
+  void OnGoawaySent();
   void EndStreamingCalls();
   void FinishDrain();
   void SubmitGoaway(uint32_t error_code, std::string_view text);
@@ -90,6 +91,7 @@ class Http2Session final : public Protocol {
   const std::shared_ptr<const PeerInfo> peer_;
   nghttp2_session* session_ = nullptr;
   OutputBuffer* out_ = nullptr;  // while Pull runs
+  size_t out_bytes_max_ = 0;
   RequestHead head_;
   NativeCall* calls_ = nullptr;  // list of the open ones
   size_t call_count_ = 0;

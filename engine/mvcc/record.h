@@ -25,9 +25,9 @@ struct RecordRef {
 // One change of a transaction, for watchers.
 struct Event {
   RecordRef record;
-  std::string_view key;                // inside `kv`
-  std::string_view kv;                 // encoded mvccpb.KeyValue; pinned by the batch
-  std::optional<RecordRef> previous;   // the live record it replaced or deleted
+  std::string_view key;               // inside `kv`
+  std::string_view kv;                // encoded mvccpb.KeyValue; pinned by the batch
+  std::optional<RecordRef> previous;  // the live record it replaced or deleted
 };
 
 // All events of one main revision, immutable; shared by everyone who gets it.

@@ -35,8 +35,10 @@ class WatchSink {
  public:
   virtual ~WatchSink() = default;
   // One encoded WatchResponse as pieces that are shared between streams. The hub asks HasRoom
-  // before it sends events; control messages (created, canceled, progress) are sent regardless.
+  // before it sends events and progress; created and canceled are sent regardless. Fragments of
+  // one response follow each other without asking again. Neither method may call the hub.
   virtual void Send(WatchStreamId stream, std::vector<Bytes> pieces) = 0;
+  // Once this answered false, StreamWritable must follow when there is room again.
   virtual bool HasRoom(WatchStreamId stream) const = 0;
 };
 
@@ -67,29 +69,33 @@ class WatchHub {
  public:
   struct Options {
     int64_t progress_interval_ns = int64_t{600} * 1'000'000'000;
-    uint64_t fragment_bytes = 2'097'152;      // max-request-bytes + 512 KiB
-    uint32_t catch_up_revisions_max = 1000;   // per job
-    uint64_t catch_up_bytes_max = 1 << 20;    // per job, whole revisions
-    uint32_t catch_up_jobs_max = 4;           // in flight
+    uint64_t fragment_bytes = 2'097'152;     // max-request-bytes + 512 KiB
+    uint32_t catch_up_revisions_max = 1000;  // per job
+    uint64_t catch_up_bytes_max = 1 << 20;   // per job, whole revisions
+    uint32_t catch_up_jobs_max = 4;          // in flight
   };
   // `store` and `sink` outlive the hub; `progress_jitter_seed` spreads progress notifications.
   WatchHub(const Options& options, WatchStore* store, WatchSink* sink,
            uint64_t progress_jitter_seed);
   ~WatchHub();
 
+  // Streams that are not open are ignored by all but OpenStream: a close may overtake the rest.
   void OpenStream(WatchStreamId stream);
   void CloseStream(WatchStreamId stream);
   void Request(WatchStreamId stream, const etcdserverpb::WatchRequest& request);
   void StreamWritable(WatchStreamId stream);  // HasRoom became true again
 
-  // Events of one applied main revision; called in revision order, each revision that changed
-  // anything exactly once.
+  // Events of one applied main revision; called in revision order without gaps, each revision that
+  // changed anything exactly once.
   void Publish(const EventBatchPtr& batch);
-  // The store was compacted up to `revision`: watches that need older ones are cancelled.
+  // The store was compacted up to `revision`: watches that need older ones are cancelled. Called
+  // before any Finish whose history was pinned after that compaction.
   void Compacted(int64_t revision);
   void Tick(int64_t now_ns);  // progress notifications
 
-  // Catch-up: jobs to run now; each comes back by Finish, in any order.
+  // Catch-up: jobs to run now, each over a history pinned after this call; each comes back by
+  // Finish, in any order, also one that could not be run. Ask after requests, writable streams,
+  // Publish and Finish; it costs nothing when nobody waits.
   std::vector<std::unique_ptr<CatchUpJob>> TakeJobs();
   void Finish(std::unique_ptr<CatchUpJob> job);
 

@@ -8,10 +8,10 @@
 
 #include "proto/etcdserverpb.pb.h"
 
-namespace quorate::server {
+namespace quorate::engine {
 
 std::string MemberToJson(const etcdserverpb::Member& member);
 // nullopt when the text is not such an object.
 std::optional<etcdserverpb::Member> ParseMemberJson(std::string_view json);
 
-}  // namespace quorate::server
+}  // namespace quorate::engine

@@ -1,8 +1,8 @@
-#include "server/member_json.h"
+#include "engine/cluster/member_json.h"
 
 #include <nlohmann/json.hpp>
 
-namespace quorate::server {
+namespace quorate::engine {
 
 std::string MemberToJson(const etcdserverpb::Member& member) {
   nlohmann::ordered_json json;
@@ -35,4 +35,4 @@ std::optional<etcdserverpb::Member> ParseMemberJson(std::string_view text) {
   return member;
 }
 
-}  // namespace quorate::server
+}  // namespace quorate::engine

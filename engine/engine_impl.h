@@ -1,0 +1,107 @@
+// EngineImpl: the Engine over store, lessor and small tables. open.cc, apply.cc and reads.cc hold
+// its parts.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/mvcc/store.h"
+#include "engine/mvcc/txn.h"
+#include "proto/membershippb.pb.h"
+
+namespace quorate::engine {
+
+class EngineImpl final : public Engine, public WatchStore {
+ public:
+  EngineImpl(const EngineOptions& options, const kv::KvBackend* backend);
+  absl::Status Restore(absl::FunctionRef<void(uint64_t)> progress);
+
+  Reply Apply(const Entry& entry, Answer answer) override;
+  LogIndex applied_index() const override { return applied_; }
+  std::vector<EventBatchPtr> TakeEvents() override { return std::exchange(events_, {}); }
+
+  void SetHeader(const HeaderFields& header) override { header_ = header; }
+  const HeaderFields& header() const override { return header_; }
+
+  std::variant<Reply, std::unique_ptr<RangeCursor>> Range(
+      const etcdserverpb::RangeRequest& request) override;
+  std::variant<Reply, std::unique_ptr<RangeStreamCursor>> RangeStream(
+      const etcdserverpb::RangeRequest& request) override;
+  Reply ReadTxn(const etcdserverpb::TxnRequest& request) override;
+  std::variant<Reply, std::unique_ptr<ReadJob>> HashKv(int64_t revision) override;
+  std::unique_ptr<ReadJob> Hash() override;
+  absl::StatusOr<std::unique_ptr<HistoryReader>> NewHistoryReader() override {
+    return store_.NewHistoryReader();
+  }
+  const WatchStore& watch_store() const override { return *this; }
+  WatchStore* mutable_watch_store() override { return this; }
+
+  bool CompactionPending() const override { return store_.CompactionPending(); }
+  bool CompactSlice(uint32_t steps) override { return store_.CompactSlice(steps); }
+  int64_t PhysicallyCompacted() const override { return store_.PhysicallyCompacted(); }
+
+  std::vector<std::shared_ptr<const FlushChunk>> TakeSealed(Seal seal) override {
+    return store_.window().TakeSealed(seal == Seal::kNow);
+  }
+  void Flushed(uint64_t sequence) override { store_.Flushed(sequence); }
+  uint64_t WindowBytes() const override { return store_.window().bytes(); }
+  bool WindowFull() const override { return WindowBytes() >= options_.window_bytes_max; }
+
+  Lessor& lessor() override { return lessor_; }
+  int64_t current_revision() const override { return store_.current_revision(); }
+  int64_t compact_revision() const override { return store_.compact_revision(); }
+  uint64_t live_keys() const override { return store_.index().Total().keys; }
+  std::vector<etcdserverpb::AlarmMember> alarms() const override;
+  bool HasAlarm(etcdserverpb::AlarmType type) const override;
+  std::vector<etcdserverpb::Member> members() const override;
+  void BootstrapMember(const etcdserverpb::Member& member) override;
+  std::string cluster_version() const override { return cluster_version_; }
+  const Counters& counters() const override;
+
+  // --- WatchStore
+  int64_t CurrentRevision() const override { return store_.current_revision(); }
+  int64_t CompactRevision() const override { return store_.compact_revision(); }
+  HeaderFields Header() const override { return header_; }
+  const RecordReader& Records() const override { return store_; }
+  std::optional<RecordRef> LiveBefore(std::string_view key, int64_t before_main) const override;
+
+ private:
+  using Request = etcdserverpb::InternalRaftRequest;
+
+  Reply ApplyRequest(const Request& request);
+  Error AlarmGate(const Request& request) const;
+  Reply ApplyPut(const etcdserverpb::PutRequest& request);
+  Reply ApplyDelete(const etcdserverpb::DeleteRangeRequest& request);
+  Reply ApplyTxn(const etcdserverpb::TxnRequest& request);
+  Reply ApplyCompaction(const etcdserverpb::CompactionRequest& request);
+  Reply ApplyLeaseGrant(const etcdserverpb::LeaseGrantRequest& request);
+  Reply ApplyLeaseRevoke(const etcdserverpb::LeaseRevokeRequest& request);
+  Reply ApplyLeaseCheckpoint(const etcdserverpb::LeaseCheckpointRequest& request);
+  Reply ApplyAlarm(const etcdserverpb::AlarmRequest& request);
+  Reply ApplyMemberAttributes(const membershippb::ClusterMemberAttrSetRequest& request);
+  Reply ApplyClusterVersion(const membershippb::ClusterVersionSetRequest& request);
+  void Publish(EventBatchPtr batch);
+  void WriteLease(const LeaseRecord& lease);
+  void WriteMember(const etcdserverpb::Member& member);
+  std::string HeaderBytes(int64_t revision) const;
+  absl::Status RestoreTables(const kv::KvSnapshot& snapshot);
+
+  const EngineOptions options_;
+  Lessor lessor_;
+  MvccStore store_;
+  HeaderFields header_;
+  LogIndex applied_;
+  std::vector<EventBatchPtr> events_;
+  Request request_;  // reused: parsing an entry allocates little
+
+  std::map<std::pair<uint64_t, int>, etcdserverpb::AlarmMember> alarms_;
+  std::map<uint64_t, etcdserverpb::Member> members_;
+  std::string cluster_version_;
+  mutable Counters counters_;
+};
+
+}  // namespace quorate::engine

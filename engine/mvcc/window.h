@@ -1,0 +1,117 @@
+// The revision window: applied changes that the backend does not have yet, in chunks of allocator
+// blocks. A chunk holds whole log entries: their records and their changes to the small tables,
+// ready as one atomic backend batch. It is sealed when full, flushed in order, and freed whole when
+// flushed and no longer pinned by a reader or an event.
+//
+// Replica thread only, but for what is reached through a shared chunk that is sealed, and bytes of
+// records already handed out: those never move and may be read by any thread that holds the pin.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "backends/kv/kv_backend.h"
+#include "base/allocator.h"
+#include "engine/engine.h"
+#include "engine/mvcc/record.h"
+
+namespace quorate::engine {
+
+struct WindowRecord {
+  RecordRef ref;
+  std::string_view kv;
+};
+
+class WindowChunk final : public FlushChunk {
+ public:
+  WindowChunk(Allocator* allocator, uint64_t sequence);
+  ~WindowChunk() override;
+
+  std::span<const kv::WriteOp> ops() const override { return ops_; }
+  uint64_t sequence() const override { return sequence_; }
+  LogIndex applied_index() const override { return applied_index_; }
+  uint64_t bytes() const override { return bytes_; }
+  std::span<const WindowRecord> records() const { return records_; }
+
+ private:
+  friend class Window;
+  static constexpr uint64_t kBlockBytes = 256 << 10;
+
+  char* Reserve(uint64_t bytes);
+
+  Allocator* const allocator_;
+  const uint64_t sequence_;
+  struct Block {
+    char* memory;
+    uint64_t size;
+  };
+  std::vector<Block> blocks_;
+  uint64_t used_in_last_ = 0;
+  uint64_t bytes_ = 0;
+  std::vector<WindowRecord> records_;  // in revision order
+  std::vector<kv::WriteOp> ops_;       // in order of applying
+  LogIndex applied_index_;
+};
+
+class Window {
+ public:
+  struct Options {
+    uint64_t chunk_bytes = 1 << 20;
+  };
+  Window(const Options& options, Allocator* allocator);
+
+  // Where the backend stands at start.
+  void SetApplied(LogIndex index, Term term) {
+    applied_ = sealed_index_ = index;
+    applied_term_ = term;
+  }
+
+  // --- filling; between BeginEntry and EndEntry everything lands in one chunk
+  // Memory for a record's encoded KeyValue, to be filled before the next call.
+  char* AddRecord(const RecordRef& ref);
+  // Memory that lives as long as the open chunk but is not flushed.
+  char* Scratch(uint64_t bytes);
+  void Put(kv::Table table, std::string_view key, std::string_view value);
+  void Delete(kv::Table table, std::string_view key);
+  // The entry is complete: its index goes with the chunk, which is sealed when it is full.
+  void EndEntry(LogIndex index, Term term);
+  // Changes that belong to no entry (compaction): seals a full chunk as well.
+  void EndStep();
+
+  // --- reading
+  std::optional<std::string_view> Find(Revision revision) const;
+  // What keeps the newest records alive.
+  std::shared_ptr<const void> PinOpen() const { return open_; }
+  std::shared_ptr<const void> PinOf(Revision revision) const;
+  // Chunks with records, oldest first; the last may still be filled.
+  std::vector<std::shared_ptr<const WindowChunk>> Chunks() const;
+
+  // --- flushing
+  std::vector<std::shared_ptr<const FlushChunk>> TakeSealed(bool with_open);
+  void Flushed(uint64_t sequence);
+  uint64_t bytes() const { return bytes_; }
+  uint64_t open_sequence() const { return open_->sequence(); }
+
+ private:
+  void SealOpen();
+  std::string_view Store(std::string_view bytes);
+  const WindowChunk* ChunkOf(Revision revision) const;
+
+  const Options options_;
+  Allocator* const allocator_;
+  uint64_t next_sequence_ = 1;
+  std::shared_ptr<WindowChunk> open_;
+  std::deque<std::shared_ptr<WindowChunk>> sealed_;  // oldest first, until flushed
+  size_t taken_ = 0;                                 // how many of sealed_ were handed out
+  uint64_t bytes_ = 0;
+  LogIndex applied_;
+  LogIndex sealed_index_;  // the newest that went with a sealed chunk
+  Term applied_term_;
+};
+
+}  // namespace quorate::engine
