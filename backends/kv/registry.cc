@@ -28,11 +28,7 @@ std::span<const KvBackendRow> KvBackendRegistry() {
           kMemoryTraits,
           [](const KvOptions& options) { return OpenMemoryBackend(options, MemoryTuning()); }},
       KvBackendRow{kLmdbTraits, OpenLmdbBackend},
-<<<<<<< HEAD
-      KvBackendRow{kRocksDbTraits, OpenRocksDbBackend},
-=======
       KvBackendRow{kRocksdbTraits, OpenRocksdbBackend},
->>>>>>> room/kv
   };
   return rows;
 }
