@@ -130,7 +130,7 @@ struct ClientConnection::Callbacks {
     OutputBuffer* out = &Self(user_data)->output_;
     out->Append(View(frame_header, kFrameHeaderBytes));
     CallOf(session, frame->hd.stream_id)->queue.Take(length, out);
-    return 0;
+    return out->size() < kOutputBytesMax ? 0 : NGHTTP2_ERR_PAUSE;
   }
 
   static const nghttp2_option* Options();

@@ -142,8 +142,10 @@ struct Http2Session::Callbacks {
 
   static int SendData(nghttp2_session*, nghttp2_frame*, const uint8_t* frame_header, size_t length,
                       nghttp2_data_source* source, void* user_data) {
-    Self(user_data)->TakeData(static_cast<NativeCall*>(source->ptr), frame_header, length);
-    return 0;
+    Http2Session* self = Self(user_data);
+    self->TakeData(static_cast<NativeCall*>(source->ptr), frame_header, length);
+    // Left alone, one call of mem_send makes frames as long as there are bytes and windows.
+    return self->out_->size() < self->out_bytes_max_ ? 0 : NGHTTP2_ERR_PAUSE;
   }
 
   static const nghttp2_session_callbacks* Get() {
@@ -221,6 +223,7 @@ Protocol::Verdict Http2Session::Receive(std::string_view bytes) {
 
 void Http2Session::Pull(OutputBuffer* out, size_t bytes_max) {
   out_ = out;
+  out_bytes_max_ = bytes_max;
   do {
     while (out->size() < bytes_max) {
       const uint8_t* data = nullptr;
@@ -347,7 +350,7 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
   if (drain_ != Drain::kNo && method->kind != Method::Kind::kUnary) {
     return Finish(call, {RpcCode::kUnavailable, "the server is shutting down"});
   }
-  if (method->kind == Method::Kind::kBidi) {
+  if (method->bidi != nullptr) {
     call->dispatched_ = true;
     call->handler_ = method->bidi(call->self_);
   }
@@ -408,7 +411,7 @@ void Http2Session::OnData(NativeCall* call, std::string_view data) {
     if (context_->options->observer != nullptr) {
       context_->options->observer->MessageReceived(*call->method_, message.size());
     }
-    if (call->method_->kind != Method::Kind::kBidi) {
+    if (call->method_->bidi == nullptr) {
       Dispatch(call, std::move(message));
     } else if (call->handler_ != nullptr) {
       call->handler_->OnMessage(std::move(message));

@@ -91,6 +91,7 @@ class Http2Session final : public Protocol {
   const std::shared_ptr<const PeerInfo> peer_;
   nghttp2_session* session_ = nullptr;
   OutputBuffer* out_ = nullptr;  // while Pull runs
+  size_t out_bytes_max_ = 0;
   RequestHead head_;
   NativeCall* calls_ = nullptr;  // list of the open ones
   size_t call_count_ = 0;

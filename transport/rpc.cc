@@ -23,9 +23,7 @@ void ServiceTable::Add(Method method) {
   QR_CHECK_MSG(method.path.size() >= 4 && method.path.front() == '/' &&
                    method.path.find('/', 1) != std::string::npos,
                method.path);
-  QR_CHECK_MSG(
-      method.kind == Method::Kind::kBidi ? method.bidi != nullptr : method.unary != nullptr,
-      method.path);
+  QR_CHECK_MSG((method.unary == nullptr) != (method.bidi == nullptr), method.path);
   auto at = std::lower_bound(by_path_.begin(), by_path_.end(), method.path, PathBefore);
   QR_CHECK_MSG(at == by_path_.end() || (*at)->path != method.path, method.path);
   methods_.push_back(std::make_unique<Method>(std::move(method)));

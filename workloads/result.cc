@@ -1,5 +1,6 @@
 #include "workloads/result.h"
 
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
@@ -185,7 +186,9 @@ std::string Pad(std::string text, size_t width, bool left = false) {
 std::string FormatPerSecond(uint64_t count, int64_t ns) {
   if (ns <= 0) return "-";
   const double rate = static_cast<double>(count) * 1e9 / static_cast<double>(ns);
-  return rate >= 100 ? StrCat(static_cast<int64_t>(rate + 0.5)) : StrCat(rate);
+  char text[32];
+  std::snprintf(text, sizeof(text), rate >= 100 ? "%.0f" : "%.1f", rate);
+  return text;
 }
 
 void AddTimesRow(const std::string& name, const Histogram& times, const std::string& per_second,

@@ -303,7 +303,7 @@ TEST_CASE("a failed sync or write is final", "[memory][crash]") {
   Random random(TestSeed() + 14);
   FaultFileEnv env;
   History history(random);
-  auto backend = Reopen(&env);
+  auto backend = Reopen(&env, MemoryTuning());
   REQUIRE_OK(history.Write(*backend));
   REQUIRE_OK(backend->Sync());
   history.Synced();

@@ -222,9 +222,8 @@ void Lessor::RevokeFailed(LeaseId id) {
 }
 
 int64_t Lessor::Renew(LeaseId id, int64_t now_ns) {
-  QR_CHECK(impl_->primary);
   Lease* lease = impl_->Find(id);
-  if (lease == nullptr || impl_->Expired(*lease, now_ns)) return 0;
+  if (!impl_->primary || lease == nullptr || impl_->Expired(*lease, now_ns)) return 0;
   impl_->SetDeadline(lease, SaturatingAdd(now_ns, SecondsToNs(lease->ttl_seconds)));
   ++impl_->counters.renewed;
   return lease->ttl_seconds;

@@ -67,8 +67,8 @@ class Lessor {
   // on every tick and after every applied revoke. Empty when not primary.
   std::vector<LeaseId> TakeExpired(int64_t now_ns);
   void RevokeFailed(LeaseId id);
-  // The granted TTL, or 0 when unknown or already expired. CHECKs that this is the primary: only a
-  // leader's answer means anything.
+  // The granted TTL, or 0 when unknown or already expired. Only the primary knows: ask primary()
+  // first, a client that is told 0 gives its lease up. Not primary: 0, and nothing changes.
   int64_t Renew(LeaseId id, int64_t now_ns);
   // True between a passed deadline and its Revoke: KeepAlive waits for the revoke.
   bool ExpiredNotRevoked(LeaseId id, int64_t now_ns) const;

@@ -141,6 +141,7 @@ TEST_CASE("lessor: only the primary runs clocks") {
   CHECK(lessor.TakeExpired(1000 * kSecond).empty());
   CHECK_FALSE(lessor.ExpiredNotRevoked(LeaseId(1), 1000 * kSecond));
   CHECK(TtlLeft(lessor, 1, 1000 * kSecond) == 5);
+  CHECK(lessor.Renew(LeaseId(1), 1000 * kSecond) == 0);
 
   lessor.Promote(1000 * kSecond, kSecond);
   CHECK(lessor.primary());

@@ -146,6 +146,57 @@ void BM_OnePrefixAllHit(benchmark::State& state) {
 }
 BENCHMARK(BM_OnePrefixAllHit)->Arg(1'000)->Arg(100'000);
 
+class BenchHistory final : public HistoryReader {
+ public:
+  absl::Status Scan(
+      int64_t first_main, int64_t last_main,
+      absl::FunctionRef<bool(const RecordRef&, std::string_view)> visitor) const override {
+    for (int64_t main = first_main; main <= last_main; ++main) {
+      mvccpb::KeyValue kv;
+      kv.set_key(Key(main % 100));
+      kv.set_create_revision(1);
+      kv.set_mod_revision(main);
+      kv.set_value(std::string(256, 'v'));
+      if (!visitor({{main, 0}, 300, RecordKind::kPut}, kv.SerializeAsString())) break;
+    }
+    return absl::OkStatus();
+  }
+};
+
+// All watches come back at an old revision: one key each, or all the same prefix.
+void BM_CatchUp(benchmark::State& state) {
+  const BenchHistory history;
+  const bool prefix = state.range(1) != 0;
+  Setup setup(0, Setup::Streams::kOne, false, [](int64_t) { return Interval(); });
+  for (int i = 0; i < 1000; ++i) setup.Publish("unwatched");
+  WatchStreamId stream = 0;
+  for (auto _ : state) {
+    for (int64_t i = 0; i < state.range(0); ++i) {
+      etcdserverpb::WatchRequest request;
+      auto* create = request.mutable_create_request();
+      create->set_key(prefix ? "/registry/" : Key(i));
+      if (prefix) create->set_range_end("/registry0");
+      create->set_start_revision(2);
+      setup.hub.OpenStream(++stream);
+      setup.hub.Request(stream, request);
+    }
+    for (auto jobs = setup.hub.TakeJobs(); !jobs.empty(); jobs = setup.hub.TakeJobs()) {
+      for (auto& job : jobs) {
+        job->Run(history);
+        setup.hub.Finish(std::move(job));
+      }
+    }
+    for (int64_t i = 0; i < state.range(0); ++i) {
+      setup.hub.CloseStream(stream - static_cast<WatchStreamId>(i));
+    }
+  }
+  Report(state, setup);
+}
+BENCHMARK(BM_CatchUp)
+    ->ArgNames({"", "prefix"})
+    ->ArgsProduct({{1'000, 10'000}, {0, 1}})
+    ->Unit(benchmark::kMillisecond);
+
 void BM_IdleMemory(benchmark::State& state) {
   const auto streams = state.range(0) == 0 ? Setup::Streams::kOne : Setup::Streams::kOneEach;
   constexpr int64_t kWatchers = 100'000;

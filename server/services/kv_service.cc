@@ -28,23 +28,34 @@ class RangeSource final : public transport::MessageSource {
   uint64_t size() const override { return size_; }
 
   void Pull(size_t max_bytes, std::function<void(absl::StatusOr<Bytes>)> done) override {
+    if (!rest_.empty()) return done(TakeRest(max_bytes));
     const uint64_t bytes = std::min<uint64_t>(max_bytes, kSliceBytesMax);
-    context_->loop->Run(
-        [context = context_, cursor = cursor_, bytes, done = std::move(done)](Replica&) mutable {
-          std::shared_ptr<engine::RangeCursor::Slice> slice = cursor->NextSlice(bytes);
-          context->workers->Submit([slice = std::move(slice), done = std::move(done)] {
-            if (slice == nullptr) return done(absl::InternalError("range ended before its size"));
-            absl::StatusOr<std::string> encoded = slice->Encode();
-            if (!encoded.ok()) return done(encoded.status());
-            done(Bytes::FromString(*std::move(encoded)));
-          });
-        });
+    context_->loop->Run([this, context = context_, cursor = cursor_, bytes, max_bytes,
+                         done = std::move(done)](Replica&) mutable {
+      std::shared_ptr<engine::RangeCursor::Slice> slice = cursor->NextSlice(bytes);
+      context->workers->Submit([this, slice = std::move(slice), max_bytes, done = std::move(done)] {
+        if (slice == nullptr) return done(absl::InternalError("range ended before its size"));
+        absl::StatusOr<std::string> encoded = slice->Encode();
+        if (!encoded.ok()) return done(encoded.status());
+        rest_ = Bytes::FromString(*std::move(encoded));
+        done(TakeRest(max_bytes));
+      });
+    });
   }
 
  private:
   ServiceContext* const context_;
+  // A slice ends with a whole pair and may be longer than was asked for.
+  Bytes TakeRest(size_t max_bytes) {
+    const size_t size = std::min(max_bytes, rest_.size());
+    Bytes out = rest_.Slice(0, size);
+    rest_ = rest_.Slice(size, rest_.size() - size);
+    return out;
+  }
+
   const uint64_t size_;
   std::shared_ptr<engine::RangeCursor> cursor_;
+  Bytes rest_;  // touched by one Pull at a time
 };
 
 uint64_t PutCost(const etcdserverpb::PutRequest& put) {

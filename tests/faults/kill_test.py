@@ -213,7 +213,7 @@ def run_backend(backend, rounds, seed):
                     "--snapshot-count=200", "--snapshot-catchup-entries=50",
                     "--log-segment-bytes=1MiB")
     writers = [Writer(number, f"{seed}/{backend}") for number in range(1, WRITERS + 1)]
-    hashes, highest, hashes_checked, acknowledged = Hashes(), 1, 0, 0
+    hashes, highest, hashes_checked, acknowledged, number = Hashes(), 1, 0, 0, 0
     started = time.monotonic()
 
     def compact(client):
