@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <utility>
@@ -10,9 +11,9 @@
 #include "base/status_util.h"
 #include "base/text.h"
 #include "consensus/raft.h"
+#include "engine/cluster/member_json.h"
 #include "server/data_dir.h"
 #include "server/http_endpoints.h"
-#include "engine/cluster/member_json.h"
 #include "server/node.h"
 #include "server/replica_loop.h"
 #include "server/services/context.h"
@@ -21,6 +22,8 @@
 namespace quorate::server {
 namespace {
 
+// With --snapshot-count's default this is the backend writer's own limit.
+constexpr uint64_t kEntryBytesReckoned = 3400;
 constexpr uint64_t kOverheadBytes = 512 << 10;  // etcd's allowance above --max-request-bytes
 
 transport::ServerOptions TransportOptions(const ServerConfig& config, const Clock* clock,
@@ -209,6 +212,8 @@ absl::Status Node::Parts::BuildReplica() {
       data.log.get(), &clock, [this](LogIndex index, Term term) { loop->Durable(index, term); });
   BackendWriter::Options writer_options;
   writer_options.sync_every_entries = config.snapshot_count;
+  writer_options.sync_every_bytes =
+      std::min(writer_options.sync_every_bytes, config.snapshot_count * kEntryBytesReckoned);
   writer_options.catchup_entries = config.catchup_entries;
   backend_writer = std::make_unique<BackendWriter>(
       writer_options, data.backend.get(), &clock,
@@ -222,6 +227,7 @@ absl::Status Node::Parts::BuildReplica() {
   loop_options.tick_ns = config.tick_ns;
   loop_options.compaction_slice_ns = config.compaction_slice_ns;
   loop_options.warning_apply_ns = config.warning_apply_ns;
+  loop_options.warning_unary_ns = config.warning_unary_ns;
   loop = std::make_unique<ReplicaLoop>(loop_options, replica.get(), log_writer.get(),
                                        backend_writer.get(), workers.get(), &clock);
 
@@ -347,10 +353,11 @@ void Node::Stop() {
       sealed.set_value();
     });
     sealed.get_future().wait();
-    p.workers.reset();
     p.loop->Stop();
-    p.log_writer.reset();
+    p.workers.reset();
+    // The backend's last sync still tells the log what it may drop.
     p.backend_writer.reset();
+    p.log_writer.reset();
   }
   LogInfo("closed etcd server", {{"name", p.config.name}, {"data-dir", p.config.data_dir}});
   parts_.reset();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "server/thread_name.h"
 
 namespace quorate::server {
 namespace {
@@ -39,6 +40,7 @@ BackendWriter::~BackendWriter() {
 
 void BackendWriter::Start() {
   thread_ = std::thread([this] {
+    SetThreadName("backend-writer");
     while (queue_.WaitTake(&tasks_)) Work();
   });
 }
@@ -107,10 +109,9 @@ void BackendWriter::WriteChunks(size_t first, size_t last) {
 void BackendWriter::SyncIfDue(bool force) {
   const uint64_t entries = written_.value() - synced_.value();
   if (bytes_since_sync_ == 0) return;
-  if (!force && entries < options_.sync_every_entries &&
-      bytes_since_sync_ < options_.sync_every_bytes) {
-    return;
-  }
+  const bool due =
+      entries >= options_.sync_every_entries && bytes_since_sync_ >= options_.sync_every_bytes;
+  if (!force && !due) return;
   DieIfFailed(backend_->Sync(), "sync");
   synced_ = written_;
   bytes_since_sync_ = 0;

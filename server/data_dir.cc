@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "base/status_util.h"
 #include "base/text.h"
-#include "proto/raftpb.pb.h"
 #include "engine/cluster/member_json.h"
+#include "proto/raftpb.pb.h"
 
 namespace quorate::server {
 namespace {

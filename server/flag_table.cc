@@ -45,6 +45,10 @@ void AddMember(std::vector<OptionSpec>& t) {
                "Serve HTTP here and leave the client URLs to gRPC alone.", g});
   t.push_back(
       {"listen-metrics-urls", Type::kStringList, "", "Serve /metrics and health here as well.", g});
+}
+
+void AddLimits(std::vector<OptionSpec>& t) {
+  const std::string g = "Member";
   t.push_back({"quota-backend-bytes", Type::kInt, "0",
                "Size at which writes are refused (NOSPACE); 0 means 2 GiB, negative switches it "
                "off.",
@@ -151,6 +155,10 @@ void AddStorage(std::vector<OptionSpec>& t) {
                "for experiments only.",
                g,
                {"fdatasync", "dsync", "none"}});
+}
+
+void AddPacing(std::vector<OptionSpec>& t) {
+  const std::string g = "Storage (Quorate)";
   t.push_back({"log-segment-bytes",
                Type::kBytes,
                "64000000",
@@ -442,7 +450,9 @@ void AddProgram(std::vector<OptionSpec>& t) {
 std::vector<OptionSpec> ServerOptionSpecs() {
   std::vector<OptionSpec> table;
   AddMember(table);
+  AddLimits(table);
   AddStorage(table);
+  AddPacing(table);
   AddCluster(table);
   AddSecurity(table);
   AddCompaction(table);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "server/thread_name.h"
 
 namespace quorate::server {
 namespace {
@@ -29,6 +30,7 @@ LogWriter::~LogWriter() {
 
 void LogWriter::Start() {
   thread_ = std::thread([this] {
+    SetThreadName("log-writer");
     while (queue_.WaitTake(&tasks_)) WriteAll();
   });
 }

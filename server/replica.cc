@@ -5,10 +5,10 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "engine/cluster/member_json.h"
 #include "engine/errors.h"
 #include "proto/raft_internal.pb.h"
 #include "proto/raftpb.pb.h"
-#include "engine/cluster/member_json.h"
 
 namespace quorate::server {
 

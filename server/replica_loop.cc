@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/options.h"
+#include "server/thread_name.h"
 #include "transport/event_loop.h"
 
 namespace quorate::server {
@@ -32,7 +34,10 @@ ReplicaLoop::~ReplicaLoop() { Stop(); }
 
 void ReplicaLoop::Start() {
   next_tick_ns_ = clock_->MonotonicNs();
-  thread_ = std::thread([this] { Main(); });
+  thread_ = std::thread([this] {
+    SetThreadName("replica");
+    Main();
+  });
 }
 
 void ReplicaLoop::Stop() {
@@ -73,7 +78,9 @@ void ReplicaLoop::Main() {
     const transport::WakeScope wakes;
     const int64_t now_ns = clock_->MonotonicNs();
     TakeInputs(now_ns);
-    CarryOut(replica_->Advance(now_ns));
+    Effects effects = replica_->Advance(now_ns);
+    WarnIfSlow(clock_->MonotonicNs() - now_ns, effects.applied);
+    CarryOut(std::move(effects));
     if (more_) CompactUntil(now_ns + options_.compaction_slice_ns);
   }
 }
@@ -135,8 +142,24 @@ void ReplicaLoop::CarryOut(Effects effects) {
     if (!completion.reply.error.ok()) counters_.proposals_failed.fetch_add(1);
     completion.waiter.stamps.Stamp(Stage::kReplied, now_ns);
     stages_.Record(completion.waiter.stamps);
+    WarnIfSlow(completion.waiter.stamps, now_ns);
     completion.waiter.done(std::move(completion.reply));
   }
+}
+
+void ReplicaLoop::WarnIfSlow(int64_t took_ns, uint32_t applied) {
+  if (took_ns <= options_.warning_apply_ns) return;
+  counters_.slow_applies.fetch_add(1, std::memory_order_relaxed);
+  LogWarn("apply request took too long",
+          {{"took", FormatGoDuration(took_ns)},
+           {"expected-duration", FormatGoDuration(options_.warning_apply_ns)},
+           {"entries", static_cast<uint64_t>(applied)}});
+}
+
+void ReplicaLoop::WarnIfSlow(const StageStamps& stamps, int64_t now_ns) const {
+  const int64_t received_ns = stamps.at_ns[static_cast<size_t>(Stage::kReceived)];
+  if (received_ns == 0 || now_ns - received_ns <= options_.warning_unary_ns) return;
+  LogWarn("request stats", {{"time spent", FormatGoDuration(now_ns - received_ns)}});
 }
 
 void ReplicaLoop::CompactUntil(int64_t deadline_ns) {

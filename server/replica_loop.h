@@ -27,7 +27,8 @@ class ReplicaLoop {
     size_t queue_max = 1 << 16;  // proposals and reads of clients; beyond: too many requests
     int64_t tick_ns = 100'000'000;
     int64_t compaction_slice_ns = 500'000;
-    int64_t warning_apply_ns = 100'000'000;
+    int64_t warning_apply_ns = 100'000'000;  // of one step of the replica
+    int64_t warning_unary_ns = 300'000'000;  // of one write, from received to replied
   };
   // What happened, for metrics. Written by the loop, read by any thread.
   struct Counters {
@@ -80,6 +81,8 @@ class ReplicaLoop {
   void CarryOut(Effects effects);
   void CompactUntil(int64_t deadline_ns);
   void UpdateCounters();
+  void WarnIfSlow(int64_t took_ns, uint32_t applied);
+  void WarnIfSlow(const StageStamps& stamps, int64_t now_ns) const;
 
   const Options options_;
   Replica* const replica_;

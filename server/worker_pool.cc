@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "server/thread_name.h"
+
 namespace quorate::server {
 
 WorkerPool::WorkerPool(uint32_t threads) {
@@ -26,6 +28,7 @@ void WorkerPool::Submit(absl::AnyInvocable<void()> work) {
 }
 
 void WorkerPool::Run() {
+  SetThreadName("worker");
   for (;;) {
     absl::AnyInvocable<void()> work;
     {

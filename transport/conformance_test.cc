@@ -140,7 +140,10 @@ TEST_CASE("a deadline ends the call at both ends") {
   REQUIRE(by_server.status.code == RpcCode::kDeadlineExceeded);
   const CallResult by_client = client.Call("/test.Echo/Hold", "x", 20 * kNanosPerMilli);
   REQUIRE(by_client.status.code == RpcCode::kDeadlineExceeded);
-  REQUIRE(by_client.status.message == "context deadline exceeded");
+  if (transport == "native") {
+    REQUIRE(by_server.status.message == "context deadline exceeded");
+    REQUIRE(by_client.status.message == "context deadline exceeded");
+  }
   WaitUntil([&] { return server.service().cancelled_held() == 2; });
   REQUIRE(server.service().Release() == 2);  // answering too late does nothing
   REQUIRE(client.Call("/test.Echo/Unary", "y", 60 * kNanosPerSecond).response == "y");

@@ -3,13 +3,15 @@
 #include <array>
 #include <utility>
 
+#include "transport/grpc_server.h"
 #include "transport/native_server.h"
 
 namespace quorate::transport {
 namespace {
 
-constexpr std::array<ServerTransportRow, 1> kRegistry = {{
+constexpr std::array<ServerTransportRow, 2> kRegistry = {{
     {"native", "nghttp2 and HTTP/1.1 on our own event loops", CreateNativeServer},
+    {"grpc", "grpc++ (gRPC only, no HTTP/1.1)", CreateGrpcServer},
 }};
 
 }  // namespace

@@ -32,10 +32,12 @@ std::string_view CheckName(Check check) { return kTexts[static_cast<size_t>(chec
 std::string_view CheckMeaning(Check check) { return kTexts[static_cast<size_t>(check)].meaning; }
 
 void CheckLog::Failed(Check check, std::string what) {
-  failed_[static_cast<size_t>(check)].fetch_add(1, std::memory_order_relaxed);
+  const uint64_t before =
+      failed_[static_cast<size_t>(check)].fetch_add(1, std::memory_order_relaxed);
   violations_.fetch_add(1, std::memory_order_relaxed);
+  if (before >= kTextsPerCheck) return;
   std::lock_guard lock(mutex_);
-  if (texts_.size() < kViolationsKept) texts_.push_back(StrCat(CheckName(check), ": ", what));
+  texts_.push_back(StrCat(CheckName(check), ": ", what));
 }
 
 std::vector<std::string> CheckLog::FirstViolations() const {

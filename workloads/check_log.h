@@ -31,7 +31,7 @@ std::string_view CheckMeaning(Check check);
 
 class CheckLog {
  public:
-  static constexpr size_t kViolationsKept = 20;
+  static constexpr uint64_t kTextsPerCheck = 5;
 
   void Passed(Check check, uint64_t times = 1) {
     passed_[static_cast<size_t>(check)].fetch_add(times, std::memory_order_relaxed);

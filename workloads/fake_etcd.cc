@@ -128,6 +128,11 @@ RpcStatus FakeEtcd::Handle(std::string_view path, std::string_view request, std:
   return {RpcCode::kUnimplemented, std::string(path)};
 }
 
+// The driver surely knows of the key's last change, and that nobody deletes the key.
+bool FakeEtcd::Settled(const mvccpb::KeyValue& kv) const {
+  return kv.key().starts_with("/a/") && kv.mod_revision() + 20 < revision_;
+}
+
 etcdserverpb::RangeResponse FakeEtcd::Range(const etcdserverpb::RangeRequest& request) {
   etcdserverpb::RangeResponse range;
   const bool single = request.range_end().empty();
@@ -153,7 +158,7 @@ void FakeEtcd::SpoilRange(const etcdserverpb::RangeRequest& request,
   }
   if (!request.range_end().empty()) {
     if (range->kvs_size() < 3) return;
-    if (Strike(Planted::kListLeavesOut)) {
+    if (Settled(range->kvs(1)) && Strike(Planted::kListLeavesOut)) {
       range->mutable_kvs()->DeleteSubrange(1, 1);
       range->set_count(range->count() - 1);
     }
@@ -170,7 +175,10 @@ void FakeEtcd::SpoilRange(const etcdserverpb::RangeRequest& request,
     kv->set_value(other->second.value());
   }
   if (Strike(Planted::kDamagedValue)) (*kv->mutable_value())[kv->value().size() / 2] ^= 1;
-  if (Strike(Planted::kStaleHeader)) range->mutable_header()->set_revision(revision_ - 30);
+  if (!request.serializable() && Strike(Planted::kStaleHeader)) {
+    range->mutable_header()->set_revision(3);
+  }
+  if (!Settled(*kv)) return;
   if (before != before_.end() && Strike(Planted::kStaleGet)) *kv = before->second;
   if (Strike(Planted::kGetFindsNothing)) {
     range->clear_kvs();

@@ -77,6 +77,7 @@ class FakeEtcd {
   void HandleStream(const std::shared_ptr<Stream>& stream, std::string_view request);
 
   bool Strike(Planted planted);  // true once, when this is the plant and it is ripe
+  bool Settled(const mvccpb::KeyValue& kv) const;
   etcdserverpb::RangeResponse Range(const etcdserverpb::RangeRequest& request);
   void SpoilRange(const etcdserverpb::RangeRequest& request, etcdserverpb::RangeResponse* range);
   etcdserverpb::PutResponse Put(const etcdserverpb::PutRequest& request);

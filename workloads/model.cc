@@ -73,6 +73,8 @@ void Model::WriteAcknowledged(KeyRef key, const Change& change, const Floor& flo
   });
   if (above) history_.Acknowledged(change);
   const int64_t packed = Pack({change.revision, change.deleted});
+  int64_t none = 0;
+  state.first.compare_exchange_strong(none, change.revision);
   if (RaiseTo(&state.acknowledged, packed) == 0) spaces_[key.space]->present.fetch_add(1);
   RaiseTo(&state.known, packed);
   // After the fact is in place: who sees no open delete sees all that deletes did.
@@ -157,10 +159,12 @@ void Model::CheckAbsent(KeyRef key, int64_t revision) {
   // In this order: see WriteAcknowledged.
   const bool delete_open = state.open_deletes.load() > 0;
   const KeyFact fact = Unpack(state.acknowledged.load());
-  const bool there = fact.revision != 0 && !fact.deleted && fact.revision <= revision;
+  // A key that cannot vanish is there from its first put on, also when a newer one is known by now.
+  const int64_t since = MayVanish(key.space) ? fact.revision : state.first.load();
+  const bool there = since != 0 && !fact.deleted && since <= revision;
   checks_->Expect(Check::kFreshness, !there || delete_open, [&] {
     return StrCat("an answer at revision ", revision, " has no ", KeyText(key),
-                  ", whose put at revision ", fact.revision, " was acknowledged");
+                  ", whose put at revision ", since, " was acknowledged");
   });
 }
 

@@ -105,6 +105,7 @@ class Model {
   struct KeyState {
     std::atomic<int64_t> acknowledged{0};  // revision << 1 | deleted
     std::atomic<int64_t> known{0};
+    std::atomic<int64_t> first{0};         // revision of its first acknowledged put
     std::atomic<int32_t> open_deletes{0};  // sent and not surely over
     std::atomic<int32_t> unknown_writes{0};
   };

@@ -15,7 +15,7 @@ class ProgressDisplay {
  public:
   enum class Style { kTerminal, kPlain };
   static constexpr int64_t kTerminalEveryNs = kNanosPerSecond / 2;
-  static constexpr int64_t kPlainEveryNs = 5 * kNanosPerSecond;
+  static constexpr int64_t kPlainEveryNs = 2 * kNanosPerSecond;
 
   explicit ProgressDisplay(Style style) : style_(style) {}
   int64_t every_ns() const { return style_ == Style::kTerminal ? kTerminalEveryNs : kPlainEveryNs; }

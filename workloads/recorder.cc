@@ -109,12 +109,14 @@ void Recorder::Answered(int64_t now_ns, int64_t latency_ns, int64_t service_ns) 
   if (now_ns >= step_end_ns_) MoveTo(now_ns);
   ++record_.ok;
   step_latency_.Add(latency_ns);
+  if (board_ != nullptr) unshown_.Add(latency_ns);
   if (keep_ == KeepTimes::kYes) record_.service.Add(service_ns);
 }
 
 void Recorder::Failed(int64_t now_ns, const transport::RpcStatus& status) {
   if (now_ns >= step_end_ns_) MoveTo(now_ns);
   ++step_errors_;
+  ++unshown_errors_;
   std::string text = StrCat(CodeName(status.code), ": ", status.message);
   if (record_.errors.size() >= kErrorTextsMax && !record_.errors.contains(text)) {
     text = StrCat(CodeName(status.code), ": (other texts)");
@@ -124,6 +126,14 @@ void Recorder::Failed(int64_t now_ns, const transport::RpcStatus& status) {
 
 void Recorder::Tick(int64_t now_ns) {
   if (now_ns >= step_end_ns_) MoveTo(now_ns);
+  Show();
+}
+
+void Recorder::Show() {
+  if (board_ == nullptr || (unshown_.count() == 0 && unshown_errors_ == 0)) return;
+  board_->AddOperations(unshown_.count(), unshown_errors_, unshown_);
+  unshown_.Clear();
+  unshown_errors_ = 0;
 }
 
 void Recorder::MoveTo(int64_t now_ns) {
@@ -134,9 +144,6 @@ void Recorder::MoveTo(int64_t now_ns) {
 
 void Recorder::CloseStep() {
   if (step_latency_.count() == 0 && step_errors_ == 0) return;
-  if (board_ != nullptr) {
-    board_->AddOperations(step_latency_.count(), step_errors_, step_latency_);
-  }
   if (keep_ == KeepTimes::kYes) {
     record_.latency.Merge(step_latency_);
     record_.series.push_back(
@@ -148,6 +155,7 @@ void Recorder::CloseStep() {
 
 OperationRecord Recorder::Finish() {
   CloseStep();
+  Show();
   return std::move(record_);
 }
 

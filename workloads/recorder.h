@@ -79,7 +79,7 @@ class Recorder {
   void Answered(int64_t now_ns, int64_t latency_ns, int64_t service_ns);
   void Failed(int64_t now_ns, const transport::RpcStatus& status);
   OperationRecord& counters() { return record_; }
-  // Closes steps that are over; call once per step or more often.
+  // Closes steps that are over and tells the board; call once per step or more often.
   void Tick(int64_t now_ns);
   // Closes the last step and hands the record out.
   OperationRecord Finish();
@@ -87,6 +87,7 @@ class Recorder {
  private:
   void MoveTo(int64_t now_ns);
   void CloseStep();
+  void Show();
 
   const KeepTimes keep_;
   const int64_t interval_ns_;
@@ -97,6 +98,8 @@ class Recorder {
   int64_t step_end_ns_ = 0;
   uint64_t step_errors_ = 0;
   Histogram step_latency_;
+  Histogram unshown_;  // not yet on the board
+  uint64_t unshown_errors_ = 0;
 };
 
 std::string_view CodeName(transport::RpcCode code);  // "Unavailable", as gRPC writes it

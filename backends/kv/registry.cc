@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "backends/kv/kv_backend.h"
+#include "backends/kv/lmdb_backend.h"
 #include "backends/kv/marker.h"
 #include "backends/kv/memory_backend.h"
 #include "backends/kv/write_check.h"
@@ -25,6 +26,7 @@ std::span<const KvBackendRow> KvBackendRegistry() {
       KvBackendRow{
           kMemoryTraits,
           [](const KvOptions& options) { return OpenMemoryBackend(options, MemoryTuning()); }},
+      KvBackendRow{kLmdbTraits, OpenLmdbBackend},
   };
   return rows;
 }
@@ -33,7 +35,9 @@ absl::StatusOr<std::unique_ptr<KvBackend>> OpenKvBackend(std::string_view name,
                                                          const KvOptions& options) {
   for (const KvBackendRow& row : KvBackendRegistry()) {
     if (row.traits.name != name) continue;
-    FileEnv* env = options.env != nullptr ? options.env : PosixFileEnv();
+    // Libraries write by themselves, so their marker is on the real disk as well.
+    const bool own_files = row.traits.data_in_memory && options.env != nullptr;
+    FileEnv* env = own_files ? options.env : PosixFileEnv();
     QR_RETURN_IF_ERROR(ClaimFolder(env, options.dir, name));
     return row.open(options);
   }

@@ -80,9 +80,10 @@ void TableSet::Apply(const WriteOp& op) {
   }
 }
 
-std::optional<std::string_view> TableSet::Find(Table table, std::string_view key) const {
+void TableSet::Scan(Table table, std::string_view begin, std::string_view end,
+                    TreeVisitor visitor) const {
   QR_CHECK(next_ != nullptr);
-  return TreeFind(next_->root(table), key);
+  TreeScan(next_->root(table), begin, end, visitor);
 }
 
 void TableSet::Commit() {

@@ -69,8 +69,8 @@ class TableSet {
   void Clear();  // all tables
   void Apply(const WriteOp& op);
   void Commit();
-  // As the open batch sees it.
-  std::optional<std::string_view> Find(Table table, std::string_view key) const;
+  // As the open batch sees it; the batch may not go on before it returns.
+  void Scan(Table table, std::string_view begin, std::string_view end, TreeVisitor visitor) const;
 
   // Frees what no pin can reach any more. Any thread.
   void Collect() const;

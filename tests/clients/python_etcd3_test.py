@@ -67,7 +67,7 @@ def run(server):
     client.close()
 
 
-for backend in BACKENDS:
+for backend in sys.argv[1:] or BACKENDS:
     with Server(quorate_binary(), f"--backend={backend}") as server:
         run(server)
         print(f"python3-etcd3: backend {backend}: as expected")

@@ -1,0 +1,204 @@
+"""Experiment files: what is asked, of which variants, with which workloads, and what decides.
+
+A file is strict: an unknown or missing key is an error that names the file, the place and the known
+keys. `settings:` holds named replacements of top-level keys ("quick" for a short run). Only the
+keys of KNOWN exist; see experiments/backends/experiment.yaml for one that uses nearly all.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVERS = ("quorate", "etcd-3.7", "etcd-debian")
+
+KNOWN = {
+    "experiment": ("name", "question", "hypothesis", "decision", "variants", "workloads",
+                   "repetitions", "seed", "settings"),
+    "decision": ("baseline", "rules"),
+    "rule": ("text", "variant", "workload", "phase", "operation", "metric", "at_most", "at_least"),
+    "variant": ("name", "server", "flags", "only_without"),
+    "workload": ("file", "name", "parameters", "duration", "rate"),
+}
+REQUIRED = {
+    "experiment": ("question", "hypothesis", "decision", "variants", "workloads", "repetitions"),
+    "decision": ("baseline", "rules"),
+    "rule": ("text", "variant", "workload", "metric"),
+    "variant": ("name", "server"),
+    "workload": ("file",),
+}
+# What a rule may speak of; metrics.py measures them. All are "less is better" but the throughput.
+METRICS = ("throughput", "p50", "p90", "p99", "p999", "max", "cpu_us_per_op", "bytes_per_payload",
+           "peak_rss", "syncs_per_write")
+
+
+class DefinitionError(ValueError):
+    """One line for the person who wrote the file."""
+
+
+@dataclass
+class Variant:
+    name: str
+    server: str
+    flags: dict = field(default_factory=dict)
+    only_without: str | None = None  # left out when this other server is there
+
+
+@dataclass
+class Workload:
+    name: str
+    file: str
+    parameters: dict = field(default_factory=dict)
+    duration: str | None = None
+    rate: str | None = None
+
+
+@dataclass
+class Rule:
+    text: str
+    variant: str
+    workload: str
+    metric: str
+    phase: str | None = None
+    operation: str | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+@dataclass
+class Experiment:
+    name: str
+    path: Path
+    setting: str | None
+    question: str
+    hypothesis: str
+    baseline: str
+    rules: list
+    variants: list
+    workloads: list
+    repetitions: int
+    seed: int
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error."""
+
+
+def _mapping(loader, node):
+    seen = {}
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            mark = key_node.start_mark
+            raise DefinitionError(f"{mark.name}:{mark.line + 1}: key '{key}' stands twice")
+        seen[key] = True
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _check(kind, value, where):
+    if not isinstance(value, dict):
+        raise DefinitionError(f"{where}: a mapping is needed here")
+    for key in value:
+        if key not in KNOWN[kind]:
+            raise DefinitionError(f"{where}: unknown key '{key}'; known: {', '.join(KNOWN[kind])}")
+    for key in REQUIRED[kind]:
+        if key not in value:
+            raise DefinitionError(f"{where}: key '{key}' is missing")
+    return value
+
+
+def find(path):
+    """experiments/backends, experiments/backends/experiment.yaml or just `backends`."""
+    for candidate in (Path(path), ROOT / path, ROOT / "experiments" / path):
+        if candidate.is_dir():
+            candidate = candidate / "experiment.yaml"
+        if candidate.is_file():
+            return candidate
+    known = ", ".join(sorted(p.parent.name for p in ROOT.glob("experiments/*/experiment.yaml")))
+    raise DefinitionError(f"{path}: there is no such experiment; known: {known}")
+
+
+def load(path, setting=None):
+    path = find(path)
+    with open(path, encoding="utf-8") as stream:
+        loader = _StrictLoader(stream)
+        try:
+            document = loader.get_single_data()
+        except yaml.YAMLError as error:
+            raise DefinitionError(f"{path}: {error}") from error
+    _check("experiment", document, path)
+    settings = document.get("settings") or {}
+    if setting is not None:
+        if setting not in settings:
+            known = ", ".join(settings) or "none"
+            raise DefinitionError(f"{path}: no setting '{setting}'; known: {known}")
+        replaced = {**document, **settings[setting]}
+        _check("experiment", replaced, f"{path}: settings.{setting}")
+        document = replaced
+    return _build(document, path, setting)
+
+
+def _build(document, path, setting):
+    variants = [Variant(**_check("variant", v, f"{path}: variants[{i}]"))
+                for i, v in enumerate(document["variants"])]
+    workloads = []
+    for i, entry in enumerate(document["workloads"]):
+        entry = dict(_check("workload", entry, f"{path}: workloads[{i}]"))
+        entry.setdefault("name", Path(entry["file"]).stem)
+        if not (ROOT / entry["file"]).is_file():
+            raise DefinitionError(f"{path}: workloads[{i}]: there is no file {entry['file']}")
+        workloads.append(Workload(**entry))
+    decision = _check("decision", document["decision"], f"{path}: decision")
+    rules = [Rule(**_check("rule", r, f"{path}: decision.rules[{i}]"))
+             for i, r in enumerate(decision["rules"])]
+    experiment = Experiment(
+        name=document.get("name", path.parent.name), path=path, setting=setting,
+        question=document["question"], hypothesis=document["hypothesis"],
+        baseline=decision["baseline"], rules=rules, variants=variants, workloads=workloads,
+        repetitions=document["repetitions"], seed=document.get("seed", 1),
+    )
+    _check_meaning(experiment, path)
+    return experiment
+
+
+def _check_meaning(experiment, path):
+    names = [v.name for v in experiment.variants]
+    workloads = [w.name for w in experiment.workloads]
+    for what, given in (("variant", names), ("workload", workloads)):
+        if len(set(given)) != len(given):
+            raise DefinitionError(f"{path}: two {what}s have the same name")
+    for variant in experiment.variants:
+        if variant.server not in SERVERS:
+            raise DefinitionError(f"{path}: variant '{variant.name}': unknown server "
+                                  f"'{variant.server}'; known: {', '.join(SERVERS)}")
+    if experiment.baseline not in names:
+        raise DefinitionError(f"{path}: decision.baseline: no variant '{experiment.baseline}'; "
+                              f"known: {', '.join(names)}")
+    if not isinstance(experiment.repetitions, int) or experiment.repetitions < 1:
+        raise DefinitionError(f"{path}: repetitions: a whole number of 1 or more is needed")
+    for i, rule in enumerate(experiment.rules):
+        where = f"{path}: decision.rules[{i}]"
+        if rule.metric not in METRICS:
+            raise DefinitionError(f"{where}: unknown metric '{rule.metric}'; "
+                                  f"known: {', '.join(METRICS)}")
+        if (rule.at_most is None) == (rule.at_least is None):
+            raise DefinitionError(f"{where}: one of at_most and at_least is needed")
+        if rule.variant not in names:
+            raise DefinitionError(f"{where}: no variant '{rule.variant}'; known: {', '.join(names)}")
+
+
+def as_twins(experiment):
+    """The A/A form: the baseline under two names, no rules. A difference is a defect of the testbed."""
+    base = next(v for v in experiment.variants if v.name == experiment.baseline)
+    experiment.variants = [
+        Variant(f"{base.name} (A)", base.server, dict(base.flags)),
+        Variant(f"{base.name} (again)", base.server, dict(base.flags)),
+    ]
+    experiment.baseline = experiment.variants[0].name
+    experiment.rules = []
+    experiment.name += "-aa"
+    return experiment

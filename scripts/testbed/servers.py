@@ -1,0 +1,160 @@
+"""Servers under measurement: found, named, started on free loopback ports, stopped by pid."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+from .definition import ROOT
+
+READY = b"ready to serve client requests"
+READY_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 30
+
+
+class ServerError(RuntimeError):
+    pass
+
+
+def bin_dir():
+    return Path(os.environ.get("QUORATE_BIN", ROOT / "build" / "bin"))
+
+
+def _peer_3_7():
+    folder = ROOT / "build" / "peers" / "bin"
+    if (folder / "etcd").is_file():
+        return folder / "etcd", None
+    reasons = sorted((ROOT / "build" / "peers").glob("*/why-not"))
+    if reasons:
+        return None, reasons[-1].read_text(encoding="utf-8").strip()
+    return None, "it was not built: run ./dev peers (needs Go)"
+
+
+def _peer_debian():
+    for path in (Path("/usr/bin/etcd"),):
+        if path.is_file():
+            return path, None
+    return None, "/usr/bin/etcd is not there: the Debian package etcd-server is not installed"
+
+
+def _quorate():
+    path = bin_dir() / "quorate"
+    return (path, None) if path.is_file() else (None, f"{path} is not built: run ./dev build")
+
+
+def find(server):
+    """(path, None), or (None, why it is not there)."""
+    return {"quorate": _quorate, "etcd-3.7": _peer_3_7, "etcd-debian": _peer_debian}[server]()
+
+
+def version(path):
+    """The first line of --version and all of it."""
+    out = subprocess.run([str(path), "--version"], capture_output=True, text=True, timeout=20,
+                         check=False)
+    text = (out.stdout or out.stderr).strip()
+    return text.splitlines()[0] if text else "unknown"
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+class RunningServer:
+    """One server process in a fresh data directory, which goes when the server is closed."""
+
+    def __init__(self, path, flags, data_root, log_path):
+        self.client_port, peer_port = free_ports(2)
+        self.log_path = Path(log_path)
+        self.folder = tempfile.mkdtemp(prefix="server-", dir=data_root)
+        peer = f"http://127.0.0.1:{peer_port}"
+        self.command = [
+            str(path), "--name=measured", f"--data-dir={self.folder}/data",
+            f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}",
+            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=measured={peer}",
+            *(f"--{name}={_text(value)}" for name, value in flags.items()),
+        ]
+        self.process = None
+        self.start_s = None
+        self._ready = threading.Event()
+        self._was_ready = False
+
+    @property
+    def endpoint(self):
+        return f"127.0.0.1:{self.client_port}"
+
+    @property
+    def url(self):
+        return f"http://{self.endpoint}"
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def __enter__(self):
+        # No variable of the caller may configure a server that is measured.
+        environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
+        began = time.monotonic()
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE,
+                                        stderr=subprocess.STDOUT, env=environment)
+        self._reader = threading.Thread(target=self._copy_log, daemon=True)
+        self._reader.start()
+        self._ready.wait(READY_TIMEOUT_S)
+        if not self._was_ready:
+            self.close()
+            raise ServerError(self._last_words())
+        self.start_s = time.monotonic() - began
+        return self
+
+    def _copy_log(self):
+        with open(self.log_path, "wb") as log:
+            for line in self.process.stdout:
+                log.write(line)
+                if READY in line:
+                    self._was_ready = True
+                    self._ready.set()
+        self._ready.set()
+
+    def _last_words(self):
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        text = lines[-1] if lines else "it wrote no log"
+        error = re.search(r'"error":"((?:[^"\\]|\\.)*)"', text)
+        return f"did not become ready: {error[1] if error else text}"[:400]
+
+    def metrics(self):
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=20) as answer:
+            return answer.read().decode()
+
+    def close(self):
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+                try:
+                    self.process.wait(STOP_TIMEOUT_S)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    self.process.wait()
+            self._reader.join()
+            self.process.stdout.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __exit__(self, *unused):
+        self.close()
+
+
+def _text(value):
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,258 @@
+#!/usr/bin/python3
+"""The testbed's own arithmetic and strictness: definitions, metrics, intervals, comparison, page."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from testbed import definition, intervals, metrics, sampler, terminal  # noqa: E402
+from testbed.comparison import Comparison, Slot  # noqa: E402
+from testbed.definition import DefinitionError  # noqa: E402
+
+GOOD = """
+question: Is it?
+hypothesis: It is.
+decision:
+  baseline: a
+  rules:
+    - {text: b is cheaper, variant: b, workload: write-throughput, metric: cpu_us_per_op, at_most: 0.9}
+variants:
+  - {name: a, server: quorate, flags: {backend: memory}}
+  - {name: b, server: quorate}
+workloads:
+  - file: workloads/scripts/write-throughput.yaml
+repetitions: 3
+settings:
+  quick: {repetitions: 1}
+"""
+
+
+class Definitions(unittest.TestCase):
+    def load(self, text, setting=None):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "experiment.yaml"
+            path.write_text(text)
+            return definition.load(path, setting)
+
+    def refused(self, text, *words, setting=None):
+        with self.assertRaises(DefinitionError) as caught:
+            self.load(text, setting)
+        for word in words:
+            self.assertIn(word, str(caught.exception))
+
+    def test_experiments_of_the_project_are_right(self):
+        for path in sorted(definition.ROOT.glob("experiments/*/experiment.yaml")):
+            for setting in (None, "quick"):
+                self.assertGreater(len(definition.load(path, setting).variants), 1)
+
+    def test_setting_replaces(self):
+        self.assertEqual(self.load(GOOD).repetitions, 3)
+        self.assertEqual(self.load(GOOD, "quick").repetitions, 1)
+
+    def test_unknown_and_missing_keys(self):
+        self.refused(GOOD.replace("hypothesis", "hypotesis"), "hypotesis", "known: ", "hypothesis")
+        self.refused(GOOD.replace("repetitions: 3\n", ""), "'repetitions' is missing")
+        self.refused(GOOD, "no setting 'slow'", "quick", setting="slow")
+
+    def test_a_key_twice(self):
+        self.refused(GOOD + "repetitions: 4\n", ":16:", "'repetitions' stands twice")
+
+    def test_impossible_values(self):
+        self.refused(GOOD.replace("server: quorate}", "server: consul}"), "consul", "etcd-3.7")
+        self.refused(GOOD.replace("baseline: a", "baseline: c"), "no variant 'c'", "a, b")
+        self.refused(GOOD.replace("cpu_us_per_op", "speed"), "unknown metric 'speed'", "p99")
+        self.refused(GOOD.replace(", at_most: 0.9", ""), "at_most")
+        self.refused(GOOD.replace("repetitions: 3", "repetitions: 0"), "repetitions")
+        self.refused(GOOD.replace("write-throughput.yaml", "none.yaml"), "none.yaml")
+
+    def test_twins_are_one_variant_under_two_names(self):
+        twins = definition.as_twins(self.load(GOOD))
+        self.assertEqual([v.flags for v in twins.variants], [{"backend": "memory"}] * 2)
+        self.assertEqual(twins.rules, [])
+
+
+class Intervals(unittest.TestCase):
+    def test_ratio_of_pairs(self):
+        found = intervals.ratio({0: 20, 1: 40, 2: 10}, {0: 10, 1: 20, 2: 5})
+        self.assertAlmostEqual(found.value, 2)
+        self.assertTrue(found.differs)
+
+    def test_noise_is_no_difference(self):
+        found = intervals.ratio({0: 10, 1: 12, 2: 9, 3: 11}, {0: 11, 1: 10, 2: 10, 3: 10.5})
+        self.assertFalse(found.differs)
+        self.assertLess(found.low, 1)
+        self.assertGreater(found.high, 1)
+
+    def test_only_pairs_count_and_two_give_no_interval(self):
+        found = intervals.ratio({0: 2, 1: 3, 5: 100}, {0: 1, 1: 1, 6: 1})
+        self.assertEqual(found.pairs, 2)
+        self.assertIsNone(found.low)
+        self.assertFalse(found.differs)
+        self.assertIsNone(intervals.ratio({0: 1}, {1: 1}))
+
+    def test_interval_covers_about_as_promised(self):
+        import numpy
+
+        generator = numpy.random.default_rng(7)
+        hits = 0
+        for _ in range(200):
+            sample = numpy.exp(generator.normal(0.3, 0.2, 5))
+            low, high = numpy.exp(intervals._interval(numpy.log(sample), 1))
+            hits += low <= numpy.exp(0.3) <= high
+        self.assertGreaterEqual(hits, 178)  # plain percentiles cover about 165 of 200
+
+    def test_verdicts(self):
+        clear, wide = intervals.Ratio(0.5, 0.4, 0.6, 5), intervals.Ratio(0.9, 0.7, 1.1, 5)
+        self.assertEqual(intervals.verdict(clear, at_most=0.9), "holds")
+        self.assertEqual(intervals.verdict(clear, at_least=0.9), "does not hold")
+        self.assertEqual(intervals.verdict(wide, at_most=0.9), "undecided")
+        self.assertEqual(intervals.verdict(None, at_most=1), "not measured")
+        self.assertIn("too few", intervals.verdict(intervals.Ratio(0.5, None, None, 1), at_most=1))
+
+
+def phase(**changes):
+    row = {"name": "put", "op": "put", "ok": 1000, "errors": 0, "request_bytes": 100_000,
+           "latency": {"count": 1000, "p50_ns": 1e6, "p99_ns": 5e6, "max_ns": 9e6}}
+    load = {"name": "main", "issued": 1000, "unsent": 0, "operations": [row]}
+    load.update(changes)
+    return {"name": "writes", "measured": True, "start_wall_ns": 10**9, "load_ns": 2 * 10**9,
+            "driver_cpu_ns": 10**7, "loads": [load], "watchers": [], "schedule": []}
+
+
+SAMPLES = [(0, 0, 1, 0), (1 * 10**9, 10**8, 1, 0), (3 * 10**9, 3 * 10**8, 1, 0), (4 * 10**9, 9 * 10**8, 1, 0)]
+
+
+class Metrics(unittest.TestCase):
+    def numbers(self, *phases, usage=None, before="", after=""):
+        result = {"phases": list(phases), "servers": [{"revision_before": 1, "revision_after": 1001}]}
+        return metrics.run_numbers(result, SAMPLES, metrics.parse_prometheus(before),
+                                   metrics.parse_prometheus(after), usage or {})
+
+    def test_cpu_is_that_of_the_phase(self):
+        found = self.numbers(phase())["phases"][0]
+        self.assertAlmostEqual(found["cpu_us_per_op"], 200)  # 0.2 s over 1000 operations
+        self.assertAlmostEqual(found["throughput"], 500)
+
+    def test_what_was_not_measured_is_absent(self):
+        found = self.numbers(phase())
+        for name in ("bytes_per_payload", "syncs_per_write", "peak_rss"):
+            self.assertNotIn(name, found)
+
+    def test_overload_leaves_no_latency(self):
+        run = {"numbers": self.numbers(phase(unsent=100))}
+        self.assertNotIn("p99", metrics.values(run))
+        self.assertIn("throughput", metrics.values(run))
+        self.assertIn("p99", metrics.values({"numbers": self.numbers(phase(unsent=5))}))
+
+    def test_writes_syncs_and_stages_are_differences(self):
+        before = 'etcd_disk_wal_fsync_duration_seconds_count 10\n'
+        after = ('etcd_disk_wal_fsync_duration_seconds_count 260\n'
+                 'quorate_stage_duration_seconds_sum{stage="durable"} 2\n'
+                 'quorate_stage_duration_seconds_count{stage="durable"} 4\n')
+        found = self.numbers(phase(), usage={"written_bytes": 300_000}, before=before, after=after)
+        self.assertAlmostEqual(found["syncs_per_write"], 0.25)
+        self.assertAlmostEqual(found["bytes_per_payload"], 3)
+        self.assertEqual(found["stages"]["durable"]["sum_s"], 2)
+
+    def test_labels_may_hold_anything(self):
+        parsed = metrics.parse_prometheus('a{x="1,\\"}",y="2"} 3\n# HELP a b\nb 1e-06\n')
+        self.assertEqual(parsed[("a", (("x", '1,\\"}'), ("y", "2")))], 3)
+        self.assertEqual(parsed[("b", ())], 1e-6)
+
+    def test_interpolation_does_not_leave_the_samples(self):
+        self.assertEqual(sampler.value_at(SAMPLES, 1, 2 * 10**9), 2 * 10**8)
+        self.assertIsNone(sampler.value_at(SAMPLES, 1, 5 * 10**9))
+        self.assertIsNone(sampler.value_at(SAMPLES, 1, -1))
+
+
+class Sampling(unittest.TestCase):
+    def test_cpu_of_another_process_with_its_ended_threads(self):
+        code = ("import threading,sys\nt=threading.Thread(target=lambda:sum(range(3000000)))\n"
+                "t.start();t.join()\nprint('x',flush=True)\nsys.stdin.read()")
+        child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE)
+        try:
+            child.stdout.readline()
+            self.assertGreater(time.clock_gettime_ns(sampler.cpu_clock(child.pid)), 10**7)
+            ended = threading.Event()
+            with sampler.Sampler(child.pid) as taken:
+                ended.wait(3 * sampler.INTERVAL_S)
+            self.assertGreater(len(taken.samples), 1)
+        finally:
+            child.communicate()
+
+
+def run(variant, repetition, p99, outcome="complete", workload="write-throughput"):
+    row = {"number": repetition, "variant": variant, "repetition": repetition, "workload": workload,
+           "outcome": outcome, "folder": "none", "flags": {}}
+    if outcome == "complete":
+        operation = {"name": "put", "op": "put", "ok": 10, "errors": 0, "p50": 1e6, "p99": p99}
+        row["numbers"] = {"stages": {}, "unsent": 0, "phases": [
+            {"name": "writes", "operations": [operation], "watchers": [], "throughput": 5.0,
+             "cpu_us_per_op": p99 / 1e5}]}
+    else:
+        row["reason"] = "WRONG value"
+    return row
+
+
+class Comparisons(unittest.TestCase):
+    def setUp(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "experiment.yaml"
+            path.write_text(GOOD)
+            self.experiment = definition.load(path)
+        self.slot = Slot("write-throughput", "writes", "put")
+
+    def test_void_and_partial_runs_are_not_averaged_in(self):
+        runs = [run("a", i, 4e6) for i in range(3)] + [run("b", i, 2e6) for i in range(3)]
+        runs += [run("b", 3, 0, "void"), run("a", 3, 0, "partial")]
+        compared = Comparison(self.experiment, runs, {})
+        self.assertEqual(compared.median("b", self.slot, "p99"), 2e6)
+        self.assertAlmostEqual(compared.ratio("b", self.slot, "p99").value, 0.5)
+        self.assertEqual([v for _, _, v, _ in compared.verdicts()], ["holds"])
+        text = "\n".join(terminal.lines_after(compared))
+        self.assertIn("void, WRONG value", text)
+
+    def test_an_absent_variant_is_named(self):
+        compared = Comparison(self.experiment, [run("a", 0, 4e6)], {"b": "it was not built"})
+        self.assertEqual(compared.variants, ["a"])
+        self.assertIsNone(compared.median("b", self.slot, "p99"))
+        (_, found, verdict, why), = compared.verdicts()
+        self.assertEqual((found, verdict, why), (None, "not measured", "it was not built"))
+        self.assertIn("b: it was not built", "\n".join(terminal.lines_after(compared)))
+
+    def test_nothing_measured_is_still_told(self):
+        compared = Comparison(self.experiment, [run("a", 0, 0, "failed")], {})
+        self.assertEqual(terminal.table(compared)[1], [])
+        self.assertIn("failed", "\n".join(terminal.lines_after(compared)))
+
+
+class Pages(unittest.TestCase):
+    def test_page_needs_no_other_file_and_escapes(self):
+        from testbed import report
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "experiment.yaml"
+            path.write_text(GOOD.replace("Is it?", "Is <b> & c?"))
+            compared = Comparison(definition.load(path), [run("a", 0, 4e6)], {"b": "<none>"})
+            manifest = {"started": "now", "source": {"commit": None, "changed_files": None},
+                        "machine": {"cpu": "x", "cores": 2, "load_before": [0, 0, 0], "disk": None,
+                                    "system": None, "kernel": "k"},
+                        "build": {"type": None, "flags": None, "compiler": None}, "seed": 1,
+                        "disk_probe": None, "programs": {}, "variants": []}
+            page = report.render(compared, json.loads(json.dumps(manifest)), [], Path(folder))
+            text = page.read_text()
+        self.assertIn("Is &lt;b&gt; &amp; c?", text)
+        self.assertIn("&lt;none&gt;", text)
+        self.assertNotRegex(text, r'(src|href)="?(http|//|[a-z]+\.)')
+
+
+if __name__ == "__main__":
+    unittest.main()
