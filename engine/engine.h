@@ -84,6 +84,20 @@ class FlushChunk {
   virtual uint64_t bytes() const = 0;
 };
 
+// A downgrade of the cluster that is under way.
+struct DowngradeInfo {
+  bool enabled = false;
+  std::string target_version;  // "3.6.0"; empty when not enabled
+};
+
+// etcd keeps the hash of each of the last ten compactions, made of the history as it was before:
+// HashKv of such a revision answers it.
+class CompactionHash {
+ public:
+  virtual ~CompactionHash() = default;
+  virtual void Run() = 0;  // worker thread, once
+};
+
 class Engine {
  public:
   // Rebuilds index, leases and tables from the backend. `progress` is called now and then with the
@@ -143,6 +157,11 @@ class Engine {
   virtual bool CompactionPending() const = 0;
   // Up to `steps` keys of the index; appends the deletions to the window. True = more to do.
   virtual bool CompactSlice(uint32_t steps) = 0;
+  // The hash of the compaction that CompactSlice would begin next, to be run by a worker and handed
+  // back; deletions need not wait for it. Null when there is none, or its deletions have begun.
+  // Optional: an owner that never asks has compactions without a kept hash.
+  virtual std::unique_ptr<CompactionHash> TakeCompactionHash() = 0;
+  virtual void KeepCompactionHash(std::unique_ptr<CompactionHash> done) = 0;
   // The newest compaction whose deletions are all flushed (for physical=true); -1 = none yet.
   virtual int64_t PhysicallyCompacted() const = 0;
 
@@ -160,10 +179,12 @@ class Engine {
   virtual uint64_t live_keys() const = 0;
   virtual std::vector<etcdserverpb::AlarmMember> alarms() const = 0;
   virtual bool HasAlarm(etcdserverpb::AlarmType type) const = 0;
-  // Members as known from applied entries; bootstrap writes them through BootstrapMember.
+  // Members as known from applied entries (configuration changes, attributes); a member that no
+  // entry tells of is written by BootstrapMember.
   virtual std::vector<etcdserverpb::Member> members() const = 0;
   virtual void BootstrapMember(const etcdserverpb::Member& member) = 0;
   virtual std::string cluster_version() const = 0;  // "3.7.0", empty = not decided
+  virtual DowngradeInfo downgrade() const = 0;
 
   struct Counters {
     uint64_t puts = 0, deletes = 0, ranges = 0, txns = 0, events = 0, put_bytes = 0;

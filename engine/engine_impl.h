@@ -1,17 +1,18 @@
-// EngineImpl: the Engine over store, lessor and small tables. open.cc, apply.cc and reads.cc hold
-// its parts.
+// EngineImpl: the Engine over store, lessor and small tables. open.cc, apply.cc, apply_lease.cc and
+// reads.cc hold its parts.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "engine/cluster/membership.h"
 #include "engine/engine.h"
+#include "engine/maintenance/alarms.h"
+#include "engine/mvcc/hash.h"
 #include "engine/mvcc/store.h"
 #include "engine/mvcc/txn.h"
-#include "proto/membershippb.pb.h"
 
 namespace quorate::engine {
 
@@ -42,10 +43,12 @@ class EngineImpl final : public Engine, public WatchStore {
 
   bool CompactionPending() const override { return store_.CompactionPending(); }
   bool CompactSlice(uint32_t steps) override { return store_.CompactSlice(steps); }
+  std::unique_ptr<CompactionHash> TakeCompactionHash() override;
+  void KeepCompactionHash(std::unique_ptr<CompactionHash> done) override;
   int64_t PhysicallyCompacted() const override { return store_.PhysicallyCompacted(); }
 
   std::vector<std::shared_ptr<const FlushChunk>> TakeSealed(Seal seal) override {
-    return store_.window().TakeSealed(seal == Seal::kNow);
+    return store_.window().TakeSealed(seal);
   }
   void Flushed(uint64_t sequence) override { store_.Flushed(sequence); }
   uint64_t WindowBytes() const override { return store_.window().bytes(); }
@@ -55,11 +58,14 @@ class EngineImpl final : public Engine, public WatchStore {
   int64_t current_revision() const override { return store_.current_revision(); }
   int64_t compact_revision() const override { return store_.compact_revision(); }
   uint64_t live_keys() const override { return store_.index().Total().keys; }
-  std::vector<etcdserverpb::AlarmMember> alarms() const override;
-  bool HasAlarm(etcdserverpb::AlarmType type) const override;
-  std::vector<etcdserverpb::Member> members() const override;
-  void BootstrapMember(const etcdserverpb::Member& member) override;
-  std::string cluster_version() const override { return cluster_version_; }
+  std::vector<etcdserverpb::AlarmMember> alarms() const override { return alarms_.List(); }
+  bool HasAlarm(etcdserverpb::AlarmType type) const override { return alarms_.Has(type); }
+  std::vector<etcdserverpb::Member> members() const override { return membership_.members(); }
+  void BootstrapMember(const etcdserverpb::Member& member) override {
+    membership_.Bootstrap(member);
+  }
+  std::string cluster_version() const override { return membership_.version(); }
+  DowngradeInfo downgrade() const override { return membership_.downgrade(); }
   const Counters& counters() const override;
 
   // --- WatchStore
@@ -69,38 +75,40 @@ class EngineImpl final : public Engine, public WatchStore {
   const RecordReader& Records() const override { return store_; }
   std::optional<RecordRef> LiveBefore(std::string_view key, int64_t before_main) const override;
 
+  // For Invariants and tests.
+  const MvccStore& store() const { return store_; }
+
  private:
   using Request = etcdserverpb::InternalRaftRequest;
 
-  Reply ApplyRequest(const Request& request);
+  Reply ApplyData(const Entry& entry, Answer answer);
+  Reply ApplyRequest(const Request& request, Answer answer);
   Error AlarmGate(const Request& request) const;
-  Reply ApplyPut(const etcdserverpb::PutRequest& request);
+  Reply ApplyPut(PutArguments put, Answer answer);
   Reply ApplyDelete(const etcdserverpb::DeleteRangeRequest& request);
   Reply ApplyTxn(const etcdserverpb::TxnRequest& request);
   Reply ApplyCompaction(const etcdserverpb::CompactionRequest& request);
+  Reply ApplyAlarm(const etcdserverpb::AlarmRequest& request);
   Reply ApplyLeaseGrant(const etcdserverpb::LeaseGrantRequest& request);
   Reply ApplyLeaseRevoke(const etcdserverpb::LeaseRevokeRequest& request);
   Reply ApplyLeaseCheckpoint(const etcdserverpb::LeaseCheckpointRequest& request);
-  Reply ApplyAlarm(const etcdserverpb::AlarmRequest& request);
-  Reply ApplyMemberAttributes(const membershippb::ClusterMemberAttrSetRequest& request);
-  Reply ApplyClusterVersion(const membershippb::ClusterVersionSetRequest& request);
-  void Publish(EventBatchPtr batch);
   void WriteLease(const LeaseRecord& lease);
-  void WriteMember(const etcdserverpb::Member& member);
-  std::string HeaderBytes(int64_t revision) const;
-  absl::Status RestoreTables(const kv::KvSnapshot& snapshot);
+  void Publish(EventBatchPtr batch);
+  // A body that begins with the header at the present revision.
+  std::string Body() const;
+  absl::Status RestoreApplied(const kv::KvSnapshot& snapshot);
+  absl::Status RestoreLeases(const kv::KvSnapshot& snapshot);
 
   const EngineOptions options_;
   Lessor lessor_;
   MvccStore store_;
+  Alarms alarms_;
+  Membership membership_;
+  KeptHashes kept_hashes_;
   HeaderFields header_;
   LogIndex applied_;
   std::vector<EventBatchPtr> events_;
   Request request_;  // reused: parsing an entry allocates little
-
-  std::map<std::pair<uint64_t, int>, etcdserverpb::AlarmMember> alarms_;
-  std::map<uint64_t, etcdserverpb::Member> members_;
-  std::string cluster_version_;
   mutable Counters counters_;
 };
 

@@ -1,12 +1,12 @@
 // Checks that need no state, made before a request is proposed (errors.tsv; semantics §2-4).
 
 #include <algorithm>
-#include <map>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/mvcc/requests.h"
 
 namespace quorate::engine {
 namespace {
@@ -29,28 +29,25 @@ bool Overlaps(const std::string& key, const std::pair<std::string, std::string>&
   return key >= begin && key < end;
 }
 
-bool AnyPutIn(const Touched& touched,
-              const std::vector<std::pair<std::string, std::string>>& deletes) {
-  for (const std::string& key : touched.puts) {
-    for (const auto& interval : deletes) {
-      if (Overlaps(key, interval)) return true;
-    }
+Error CheckIntervals(const google::protobuf::RepeatedPtrField<RequestOp>& ops, Touched* touched);
+
+bool PutCollides(const std::string& key, const Touched& touched) {
+  if (touched.puts.contains(key)) return true;
+  for (const auto& interval : touched.deletes) {
+    if (Overlaps(key, interval)) return true;
   }
   return false;
 }
 
-Error CheckIntervals(const google::protobuf::RepeatedPtrField<RequestOp>& ops, Touched* touched);
-
 // Both branches of a nested transaction may share keys with each other, not with what is around.
+// etcd tests the puts of a nested transaction against what came before, not its deletes.
 Error AddNested(const TxnRequest& nested, Touched* touched) {
   Touched success, failure;
   if (Error error = CheckIntervals(nested.success(), &success); !error.ok()) return error;
   if (Error error = CheckIntervals(nested.failure(), &failure); !error.ok()) return error;
   for (const Touched* branch : {&success, &failure}) {
-    // As etcd: a nested delete is not held against puts of transactions before it.
-    if (AnyPutIn(*branch, touched->deletes)) return errors::kDuplicateKey;
     for (const std::string& key : branch->puts) {
-      if (touched->puts.contains(key)) return errors::kDuplicateKey;
+      if (PutCollides(key, *touched)) return errors::kDuplicateKey;
     }
   }
   for (Touched* branch : {&success, &failure}) {
@@ -74,10 +71,7 @@ Error CheckIntervals(const google::protobuf::RepeatedPtrField<RequestOp>& ops, T
   for (const RequestOp& op : ops) {
     if (!op.has_request_put()) continue;
     const std::string& key = op.request_put().key();
-    if (touched->puts.contains(key)) return errors::kDuplicateKey;
-    for (const auto& interval : touched->deletes) {
-      if (Overlaps(key, interval)) return errors::kDuplicateKey;
-    }
+    if (PutCollides(key, *touched)) return errors::kDuplicateKey;
     touched->puts.insert(key);
   }
   return {};
@@ -158,10 +152,7 @@ Error Engine::CheckRangeStream(const RangeRequest& request) {
 }
 
 Error Engine::CheckPut(const etcdserverpb::PutRequest& request) {
-  if (request.key().empty()) return errors::kEmptyKey;
-  if (request.ignore_value() && !request.value().empty()) return errors::kValueProvided;
-  if (request.ignore_lease() && request.lease() != 0) return errors::kLeaseProvided;
-  return {};
+  return PutArguments::Of(request).Check();
 }
 
 Error Engine::CheckDeleteRange(const etcdserverpb::DeleteRangeRequest& request) {

@@ -11,7 +11,13 @@ namespace {
 // Runs the rest of the test case once per transport.
 std::string EachTransport() {
   std::vector<std::string> names;
-  for (const ServerTransportRow& row : ServerTransportRegistry()) names.emplace_back(row.name);
+  for (const ServerTransportRow& row : ServerTransportRegistry()) {
+#ifdef __SANITIZE_THREAD__
+    // Debian's libgrpc is not built for the thread sanitizer, which then sees none of its locks.
+    if (row.name == "grpc") continue;
+#endif
+    names.emplace_back(row.name);
+  }
   return GENERATE_COPY(from_range(names));
 }
 

@@ -17,6 +17,7 @@ constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 constexpr size_t kOutputBytesMax = 256 * 1024;
 // A peer that does not close its side after we closed ours.
 constexpr int64_t kLingerNs = kNanosPerSecond;
+constexpr int64_t kDrainLingerNs = 100 * kNanosPerMilli;
 // A peer that does not take the last bytes of a connection that is over.
 constexpr int64_t kLastBytesNs = 10 * kNanosPerSecond;
 
@@ -164,7 +165,8 @@ void Connection::Linger() {
   lingering_ = true;
   socket_->CloseWrite();
   context_->loop->CancelTimer(timer_);
-  timer_ = context_->loop->RunAt(context_->loop->NowNs() + kLingerNs, [this] { Close(); });
+  const int64_t linger_ns = draining_ ? kDrainLingerNs : kLingerNs;
+  timer_ = context_->loop->RunAt(context_->loop->NowNs() + linger_ns, [this] { Close(); });
   UpdateInterest();
 }
 
@@ -179,8 +181,9 @@ void Connection::UpdateInterest() {
 }
 
 void Connection::StartDrain() {
-  if (gone_ || lingering_) return;
-  if (protocol_ == nullptr) return Close();
+  if (gone_) return;
+  draining_ = true;
+  if (lingering_ || protocol_ == nullptr) return Close();
   protocol_->StartDrain();
   FlushSoon();
 }

@@ -74,6 +74,7 @@ class Connection final : public ProtocolHost {
   bool abort_ = false;
   bool closing_ = false;    // no more input is looked at; close when output is out
   bool lingering_ = false;  // our side is shut, waiting for the peer's end
+  bool draining_ = false;
   bool peer_closed_ = false;
   bool gone_ = false;
 };

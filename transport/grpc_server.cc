@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
 #include <deque>
 #include <mutex>
@@ -75,8 +76,12 @@ class GrpcHost {
   virtual const ServiceTable& services() const = 0;
   // Asks for one more call on this queue, unless the server is stopping.
   virtual void RequestNext(grpc::ServerCompletionQueue* queue) = 0;
-  // False when the server is stopping.
-  virtual bool Opened(const std::shared_ptr<GrpcCall>& call) = 0;
+  enum class Admission {
+    kServe,
+    kDraining,  // unary calls only
+    kOver,      // start nothing: the completion queues are about to go
+  };
+  virtual Admission Opened(const std::shared_ptr<GrpcCall>& call) = 0;
   virtual void Closed(const std::shared_ptr<GrpcCall>& call) = 0;
 };
 
@@ -98,7 +103,7 @@ class GrpcCall final : public ServerCall, public std::enable_shared_from_this<Gr
   }
   // Ends a streaming call because the server goes away.
   void EndIfStreaming() {
-    if (method_->kind != Method::Kind::kUnary) {
+    if (method_ != nullptr && method_->kind != Method::Kind::kUnary) {
       Finish({RpcCode::kUnavailable, "the server is shutting down"});
     }
   }
@@ -205,8 +210,12 @@ void GrpcCall::OnAccepted(bool ok) {
     const std::shared_ptr<GrpcCall> last = std::move(self_);
     return;
   }
+  method_ = host_->services().Find(context_.method());
+  const GrpcHost::Admission admission = host_->Opened(self_);
+  if (admission == GrpcHost::Admission::kOver) return;
   host_->RequestNext(queue_);
   Begin();
+  if (admission == GrpcHost::Admission::kDraining) EndIfStreaming();
 }
 
 void GrpcCall::Begin() {
@@ -218,12 +227,10 @@ void GrpcCall::Begin() {
     const gpr_timespec left = gpr_time_sub(deadline, gpr_now(GPR_CLOCK_MONOTONIC));
     deadline_ns_ = received_ns_ + left.tv_sec * kNanosPerSecond + left.tv_nsec;
   }
-  method_ = host_->services().Find(context_.method());
   if (method_ == nullptr) {
     return Finish(UnknownMethodStatus(host_->services(), context_.method()));
   }
   if (options.observer != nullptr) options.observer->Started(*method_);
-  if (!host_->Opened(self_)) EndIfStreaming();
   if (method_->kind == Method::Kind::kBidi) handler_ = method_->bidi(shared_from_this());
   StartRead();
 }
@@ -462,14 +469,16 @@ class GrpcServer final : public ServerTransport, public GrpcHost {
   const ServerOptions& options() const override { return options_; }
   const ServiceTable& services() const override { return *services_; }
   void RequestNext(grpc::ServerCompletionQueue* queue) override;
-  bool Opened(const std::shared_ptr<GrpcCall>& call) override {
+  Admission Opened(const std::shared_ptr<GrpcCall>& call) override {
     std::lock_guard lock(mutex_);
+    if (over_) return Admission::kOver;
     calls_.insert(call);
-    return !stopping_;
+    return stopping_ ? Admission::kDraining : Admission::kServe;
   }
   void Closed(const std::shared_ptr<GrpcCall>& call) override {
     std::lock_guard lock(mutex_);
     calls_.erase(call);
+    if (calls_.empty()) changed_.notify_all();
   }
 
  private:
@@ -484,7 +493,9 @@ class GrpcServer final : public ServerTransport, public GrpcHost {
   std::unique_ptr<grpc::Server> server_;
   std::vector<std::thread> threads_;
   mutable std::mutex mutex_;
+  std::condition_variable changed_;
   bool stopping_ = false;
+  bool over_ = false;
   std::unordered_set<std::shared_ptr<GrpcCall>> calls_;
 };
 
@@ -575,6 +586,12 @@ void GrpcServer::Drain(int64_t deadline_ns) {
   const std::chrono::nanoseconds left(std::min<int64_t>(left_ns, 3600 * kNanosPerSecond));
   server_->Shutdown(std::chrono::system_clock::now() +
                     std::chrono::duration_cast<std::chrono::microseconds>(left));
+  {
+    // All is cancelled by now; the last events of the calls still need their queues.
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return calls_.empty(); });
+    over_ = true;
+  }
   for (const auto& queue : queues_) queue->Shutdown();
   for (std::thread& thread : threads_) thread.join();
 }

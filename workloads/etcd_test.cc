@@ -68,9 +68,11 @@ int FreePort() {
 
 class Etcd {
  public:
-  Etcd() {
+  Etcd() { Start(); }
+  ~Etcd() { Kill(); }
+  void Start() {
     const std::string client = StrCat("http://127.0.0.1:", port_);
-    const std::string peer = StrCat("http://127.0.0.1:", FreePort());
+    const std::string peer = StrCat("http://127.0.0.1:", peer_port_);
     pid_ = Spawn({kEtcd, "--data-dir", dir_.path() + "/data", "--listen-client-urls", client,
                   "--advertise-client-urls", client, "--listen-peer-urls", peer,
                   "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer},
@@ -78,7 +80,7 @@ class Etcd {
     REQUIRE(pid_ > 0);
     WaitUntilItAnswers();
   }
-  ~Etcd() {
+  void Kill() {
     kill(pid_, SIGKILL);
     WaitExit(pid_);
   }
@@ -105,6 +107,7 @@ class Etcd {
 
   TempDir dir_;
   const int port_ = FreePort();
+  const int peer_port_ = FreePort();
   pid_t pid_ = 0;
 };
 
@@ -172,6 +175,58 @@ TEST_CASE("every script passes its checks against etcd") {
     }
     CHECK(operations >= script.least_operations);
   }
+}
+
+TEST_CASE("a server that is killed under load and started again loses nothing") {
+  if (EtcdIsMissing()) return;
+  const SystemClock clock;
+  Etcd etcd;
+  const auto workload = ParseWorkload(
+      "name: killed\ninterval: 20ms\nkeys: [{name: a, prefix: /a/, count: 200}]\nphases:\n"
+      "  - name: w\n    duration: 1h\n    loads:\n"
+      "      - {name: closed, loop: closed, clients: 8, connections: 4, timeout: 2s,\n"
+      "         operations: [{op: put, keys: a}, {op: txn, keys: a}, {op: delete, keys: a},\n"
+      "                      {op: get, keys: a}]}\n"
+      "      - {name: open, rate: 200/s, clients: 8, timeout: 2s, operations: [{op: put, keys: "
+      "a}]}\n"
+      "    watchers: [{keys: a, count: 10, streams: 2, scope: slice, slice: 20}]\n",
+      "test.yaml", {});
+  REQUIRE(workload.status().message() == "");
+  DriverOptions options;
+  options.endpoints = {etcd.endpoint()};
+  options.clock = &clock;
+  options.progress_every_ns = 1;
+  // Three times: wait until writes succeed, kill, wait until they fail, start again.
+  Driver* running = nullptr;
+  int kills = 0;
+  bool up = true;
+  uint64_t ok_since = 0;
+  options.on_progress = [&](const ProgressLine& line) {
+    ok_since += line.step.ok;
+    if (up && ok_since > 200) {
+      if (kills == 3) return running->Interrupt();
+      etcd.Kill();
+      ++kills;
+      up = false;
+    } else if (!up && line.step.errors > 0) {
+      etcd.Start();
+      up = true;
+      ok_since = 0;
+    }
+  };
+  const auto driver = Driver::Create(*workload, std::move(options));
+  REQUIRE(driver.ok());
+  running = driver->get();
+  const RunResult result = running->Run();
+  CAPTURE(SummaryText(running->workload(), result, running->checks()));
+  CHECK(kills == 3);
+  CHECK(result.outcome == RunResult::Outcome::kPartial);
+  CHECK(running->checks().violations() == 0);
+  CHECK(result.unknown_writes > 0);
+  CHECK(result.final_keys_checked > 0);
+  REQUIRE(result.phases.size() == 1);
+  CHECK(result.phases[0].watchers[0].reopened_streams > 0);
+  CHECK(result.phases[0].watchers[0].events > 200);
 }
 
 // Runs the program itself; answers its exit code.

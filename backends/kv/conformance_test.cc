@@ -172,7 +172,6 @@ TEST_CASE("sizes start small, grow with content and shrink by reclaim", "[confor
   Random random(7);
   Model model;
   for (int batch = 0; batch < 20; ++batch) {
-    const KvSizes before = store->Sizes();
     std::vector<OwnedOp> ops;
     for (int i = 0; i < 500; ++i) {
       std::string value(200, '\0');
@@ -181,7 +180,10 @@ TEST_CASE("sizes start small, grow with content and shrink by reclaim", "[confor
     }
     for (const OwnedOp& op : ops) model.Apply(op);
     REQUIRE_OK(WriteOps(*store, ops));
-    CHECK(store->Sizes().on_disk >= before.on_disk + 50'000);
+    const uint64_t written = (batch + 1) * 500 * 217;
+    // RocksDB leaves out the last batch when that made a memtable overflow.
+    CHECK(store->Sizes().on_disk >= (written - 500 * 217) * 95 / 100);
+    CHECK(store->Sizes().on_disk <= written * 3 + 50'000);
     CHECK(store->Sizes().in_use <= store->Sizes().on_disk);
   }
   REQUIRE_OK(store->Sync());
@@ -223,6 +225,9 @@ TEST_CASE("reclaim keeps writes that were never synced", "[conformance]") {
 }
 
 TEST_CASE("traits name the row", "[conformance]") {
+  std::vector<std::string> names;
+  for (const KvBackendRow& row : KvBackendRegistry()) names.emplace_back(row.traits.name);
+  CHECK(names == std::vector<std::string>{"memory", "lmdb", "rocksdb"});
   for (const KvBackendRow& row : KvBackendRegistry()) {
     TestStore store{std::string(row.traits.name)};
     CHECK(store->traits().name == row.traits.name);

@@ -1,7 +1,6 @@
 // Every backend beside the trivial model: random batches with reopening and reclaiming in between,
-// copies of the folder as a killed process would leave it, and readers beside the writer.
+// and readers beside the writer.
 #include <atomic>
-#include <filesystem>
 #include <thread>
 
 #include "backends/kv/kv_test_util.h"
@@ -56,41 +55,6 @@ TEST_CASE("tens of thousands of random changes, in lockstep with the model", "[m
     }
   }
   CHECK(ReadModel(*store) == model);
-}
-
-TEST_CASE("a killed process leaves a state between the last sync and the last write", "[model]") {
-  TestStore store(AnyBackend());
-  Random random(TestSeed() + 1);
-  BatchSource source(random);
-  std::vector<Model> states(1);  // by batch number
-  uint64_t synced = 0;
-  for (int step = 0; step < 120; ++step) {
-    const std::vector<OwnedOp> ops = source.Next(60);
-    REQUIRE_OK(WriteOps(*store, ops));
-    states.push_back(states.back());
-    for (const OwnedOp& op : ops) states.back().Apply(op);
-    if (random.OneIn(4)) {
-      REQUIRE_OK(store->Sync());
-      synced = states.size() - 1;
-    }
-    if (random.OneIn(20)) {
-      REQUIRE_OK(store->Reclaim());
-    }
-    if (!random.OneIn(4)) continue;
-    KvOptions copy = store.options();
-    copy.dir = store.SidePath("copy");
-    std::filesystem::remove_all(copy.dir);
-    std::filesystem::copy(store.options().dir, copy.dir, std::filesystem::copy_options::recursive);
-    auto backend = MustOpen(store.name(), copy);
-    Model found = ReadModel(*backend);
-    const uint64_t number = BatchSource::NumberOf(found);
-    REQUIRE(number >= synced);
-    REQUIRE(number < states.size());
-    REQUIRE(found == states[number]);
-    // And it can be written on.
-    REQUIRE_OK(WriteOps(*backend, {PutOp(Table::kMeta, "number", "again")}));
-    REQUIRE_OK(backend->Sync());
-  }
 }
 
 // The writer sets all of `keys` to one number per batch and, in another table, deletes and puts so

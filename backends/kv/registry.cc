@@ -6,6 +6,7 @@
 #include "backends/kv/lmdb_backend.h"
 #include "backends/kv/marker.h"
 #include "backends/kv/memory_backend.h"
+#include "backends/kv/rocksdb_backend.h"
 #include "backends/kv/write_check.h"
 #include "base/status_util.h"
 #include "base/text.h"
@@ -27,6 +28,7 @@ std::span<const KvBackendRow> KvBackendRegistry() {
           kMemoryTraits,
           [](const KvOptions& options) { return OpenMemoryBackend(options, MemoryTuning()); }},
       KvBackendRow{kLmdbTraits, OpenLmdbBackend},
+      KvBackendRow{kRocksdbTraits, OpenRocksdbBackend},
   };
   return rows;
 }

@@ -1,38 +1,97 @@
 #include "engine/cluster/member_json.h"
 
 #include <nlohmann/json.hpp>
+#include <vector>
 
 namespace quorate::engine {
+namespace {
+
+using nlohmann::json;
+
+std::string Dump(const nlohmann::ordered_json& object) {
+  // Names may hold bytes that are no UTF-8; they are replaced, as etcd does.
+  return object.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+json Parse(std::string_view text) { return json::parse(text, nullptr, /*allow_exceptions=*/false); }
+
+// Each takes a key that may be missing; false when it has another type.
+bool TakeString(const json& object, const char* key, std::string* out) {
+  const auto found = object.find(key);
+  if (found == object.end()) return true;
+  if (!found->is_string()) return false;
+  *out = found->get<std::string>();
+  return true;
+}
+
+bool TakeBool(const json& object, const char* key, bool* out) {
+  const auto found = object.find(key);
+  if (found == object.end()) return true;
+  if (!found->is_boolean()) return false;
+  *out = found->get<bool>();
+  return true;
+}
+
+bool TakeStrings(const json& object, const char* key,
+                 google::protobuf::RepeatedPtrField<std::string>* out) {
+  const auto found = object.find(key);
+  if (found == object.end() || found->is_null()) return true;
+  if (!found->is_array()) return false;
+  for (const json& item : *found) {
+    if (!item.is_string()) return false;
+    *out->Add() = item.get<std::string>();
+  }
+  return true;
+}
+
+}  // namespace
 
 std::string MemberToJson(const etcdserverpb::Member& member) {
-  nlohmann::ordered_json json;
-  json["id"] = member.id();
-  json["peerURLs"] = std::vector<std::string>(member.peerurls().begin(), member.peerurls().end());
-  if (member.islearner()) json["isLearner"] = true;
-  if (!member.name().empty()) json["name"] = member.name();
+  nlohmann::ordered_json object;
+  object["id"] = member.id();
+  object["peerURLs"] = std::vector<std::string>(member.peerurls().begin(), member.peerurls().end());
+  if (member.islearner()) object["isLearner"] = true;
+  if (!member.name().empty()) object["name"] = member.name();
   if (member.clienturls_size() != 0) {
-    json["clientURLs"] =
+    object["clientURLs"] =
         std::vector<std::string>(member.clienturls().begin(), member.clienturls().end());
   }
-  return json.dump();
+  return Dump(object);
 }
 
 std::optional<etcdserverpb::Member> ParseMemberJson(std::string_view text) {
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("id") || !json["id"].is_number_unsigned()) {
+  const json object = Parse(text);
+  if (!object.is_object() || !object.contains("id") || !object["id"].is_number_unsigned()) {
     return std::nullopt;
   }
   etcdserverpb::Member member;
-  member.set_id(json["id"].get<uint64_t>());
-  for (const auto& url : json.value("peerURLs", nlohmann::json::array())) {
-    if (url.is_string()) member.add_peerurls(url.get<std::string>());
+  member.set_id(object["id"].get<uint64_t>());
+  bool learner = false;
+  if (!TakeStrings(object, "peerURLs", member.mutable_peerurls()) ||
+      !TakeStrings(object, "clientURLs", member.mutable_clienturls()) ||
+      !TakeBool(object, "isLearner", &learner) ||
+      !TakeString(object, "name", member.mutable_name())) {
+    return std::nullopt;
   }
-  for (const auto& url : json.value("clientURLs", nlohmann::json::array())) {
-    if (url.is_string()) member.add_clienturls(url.get<std::string>());
-  }
-  member.set_islearner(json.value("isLearner", false));
-  member.set_name(json.value("name", std::string()));
+  member.set_islearner(learner);
   return member;
+}
+
+std::string DowngradeToJson(const DowngradeInfo& downgrade) {
+  nlohmann::ordered_json object;
+  object["target-version"] = downgrade.target_version;
+  object["enabled"] = downgrade.enabled;
+  return Dump(object);
+}
+
+std::optional<DowngradeInfo> ParseDowngradeJson(std::string_view text) {
+  const json object = Parse(text);
+  DowngradeInfo downgrade;
+  if (!object.is_object() || !TakeString(object, "target-version", &downgrade.target_version) ||
+      !TakeBool(object, "enabled", &downgrade.enabled)) {
+    return std::nullopt;
+  }
+  return downgrade;
 }
 
 }  // namespace quorate::engine

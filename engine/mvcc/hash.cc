@@ -1,7 +1,6 @@
 #include "engine/mvcc/hash.h"
 
-#include <map>
-#include <optional>
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -13,37 +12,37 @@
 namespace quorate::engine {
 namespace {
 
-Reply Failed(const absl::Status& status) { return {{13, std::string(status.message())}, {}}; }
+constexpr int kInternal = 13;
+
+// Who decides whether a record at or below the compaction counts. etcd's keep sets differ by who
+// asks in one point: a compaction's own keep set holds tombstones of its revision.
+enum class KeepSet { kOfQuery, kOfCompaction };
 
 // Records at or below the compaction may be garbage that is not deleted yet, or be outlived by a
 // newer one at or below the hashed revision. etcd hashes of them only the keep set: per key the
 // newest record <= hash_revision, unless that is a tombstone; and all of them when that set is
 // empty. Tombstones of the compacted revision itself never count.
-class HashKvJob final : public ReadJob {
+class KvHasher {
  public:
-  explicit HashKvJob(HashKvInput input) : input_(std::move(input)) {}
+  KvHasher(const KvHash& wanted, KeepSet keep_set) : result_(wanted), keep_set_(keep_set) {}
 
-  Reply Run() override {
-    if (input_.compact_revision >= 0) {
-      if (absl::Status status = FindNewest(); !status.ok()) return Failed(status);
+  absl::Status Run(const HistoryReader& history) {
+    if (result_.compact_revision >= 0) {
+      if (absl::Status status = FindNewest(history); !status.ok()) return status;
     }
     uint32_t crc = Crc32c(0, TableName(kv::Table::kKey));
-    const absl::Status status = input_.history->Scan(
-        0, input_.hash_revision, [&](const RecordRef& ref, std::string_view kv) {
+    absl::Status status =
+        history.Scan(0, result_.hash_revision, [&](const RecordRef& ref, std::string_view kv) {
           if (Counts(ref, kv)) {
             crc = Crc32c(crc, RevisionKey(ref.revision, ref.kind).view());
             crc = Crc32c(crc, kv);
           }
           return true;
         });
-    if (!status.ok()) return Failed(status);
-    Reply reply;
-    wire::AppendHeader(&reply.body, input_.header, input_.current_revision);
-    wire::AppendUint(&reply.body, 2, crc);
-    wire::AppendInt(&reply.body, 3, input_.compact_revision);
-    wire::AppendInt(&reply.body, 4, input_.hash_revision);
-    return reply;
+    result_.hash = crc;
+    return status;
   }
+  const KvHash& result() const { return result_; }
 
  private:
   struct Newest {
@@ -51,23 +50,35 @@ class HashKvJob final : public ReadJob {
     RecordKind kind;
   };
 
-  absl::Status FindNewest() {
-    absl::Status status = input_.history->Scan(
-        0, input_.hash_revision, [&](const RecordRef& ref, std::string_view kv) {
-          newest_[std::string(wire::ParseKeyValue(kv)->key)] = {ref.revision, ref.kind};
+  absl::Status FindNewest(const HistoryReader& history) {
+    absl::Status damage;
+    absl::Status status =
+        history.Scan(0, result_.hash_revision, [&](const RecordRef& ref, std::string_view bytes) {
+          const std::optional<wire::KeyValue> kv = wire::ParseKeyValue(bytes);
+          if (!kv) {
+            damage =
+                absl::DataLossError(StrCat("table key: the record of revision ", ref.revision.main,
+                                           ".", ref.revision.sub, " cannot be read"));
+            return false;
+          }
+          newest_[ToAbsl(kv->key)] = {ref.revision, ref.kind};
           return true;
         });
+    if (!status.ok()) return status;
     for (const auto& [key, newest] : newest_) {
-      keep_is_empty_ = keep_is_empty_ && newest.kind == RecordKind::kTombstone;
+      const bool kept =
+          newest.kind == RecordKind::kPut ||
+          (keep_set_ == KeepSet::kOfCompaction && newest.revision.main == result_.hash_revision);
+      keep_is_empty_ = keep_is_empty_ && !kept;
     }
-    return status;
+    return damage;
   }
 
-  bool Counts(const RecordRef& ref, std::string_view kv) const {
-    const int64_t compacted = input_.compact_revision;
+  bool Counts(const RecordRef& ref, std::string_view bytes) const {
+    const int64_t compacted = result_.compact_revision;
     if (ref.revision.main > compacted) return true;
     if (!keep_is_empty_) {
-      const auto newest = newest_.find(ToAbsl(wire::ParseKeyValue(kv)->key));
+      const auto newest = newest_.find(ToAbsl(wire::ParseKeyValue(bytes)->key));
       if (newest == newest_.end() || newest->second.revision != ref.revision ||
           ref.kind == RecordKind::kTombstone) {
         return false;
@@ -76,92 +87,94 @@ class HashKvJob final : public ReadJob {
     return ref.revision.main != compacted || ref.kind != RecordKind::kTombstone;
   }
 
-  HashKvInput input_;
-  absl::flat_hash_map<std::string, Newest> newest_;  // looked up, and asked for "any": no order
+  KvHash result_;
+  const KeepSet keep_set_;
+  // Looked up, and asked for "any": its order does not matter.
+  absl::flat_hash_map<std::string, Newest> newest_;
   bool keep_is_empty_ = true;
 };
 
-class HashJob final : public ReadJob {
+class HashKvJob final : public ReadJob {
  public:
-  HashJob(const HeaderFields& header, int64_t current_revision,
-          std::unique_ptr<kv::KvSnapshot> snapshot,
-          const std::vector<std::shared_ptr<const WindowChunk>>& chunks)
-      : header_(header), current_revision_(current_revision), snapshot_(std::move(snapshot)) {
-    // What the backend does not have yet, as the last word on each key.
-    for (const auto& chunk : chunks) {
-      for (const kv::WriteOp& op : chunk->ops()) {
-        auto& table = overlay_[static_cast<size_t>(op.table)];
-        if (op.kind == kv::WriteOp::Kind::kPut) {
-          table[std::string(op.key)] = std::string(op.value_or_end);
-        } else {
-          table[std::string(op.key)] = std::nullopt;
-        }
-      }
-    }
-  }
+  HashKvJob(const HeaderFields& header, int64_t current_revision, const KvHash& wanted,
+            std::unique_ptr<HistoryReader> history)
+      : header_(header),
+        current_revision_(current_revision),
+        hasher_(wanted, KeepSet::kOfQuery),
+        history_(std::move(history)) {}
 
   Reply Run() override {
-    uint32_t crc = 0;
-    for (size_t i = 0; i < kv::kTableCount; ++i) {
-      const auto table = static_cast<kv::Table>(i);
-      crc = Crc32c(crc, TableName(table));
-      if (absl::Status status = HashTable(table, &crc); !status.ok()) return Failed(status);
-    }
-    Reply reply;
-    wire::AppendHeader(&reply.body, header_, current_revision_);
-    wire::AppendUint(&reply.body, 2, crc);
-    return reply;
+    const absl::Status status = hasher_.Run(*history_);
+    if (!status.ok()) return {{kInternal, std::string(status.message())}, {}};
+    return {{}, EncodeHashKvResponse(header_, current_revision_, hasher_.result())};
   }
 
  private:
-  using Overlay = std::map<std::string, std::optional<std::string>, std::less<>>;
-
-  absl::Status HashTable(kv::Table table, uint32_t* crc) const {
-    const Overlay& overlay = overlay_[static_cast<size_t>(table)];
-    auto next = overlay.begin();
-    const auto add = [&](std::string_view key, std::string_view value) {
-      if (table == kv::Table::kMeta &&
-          (key == "term" || key == "consistent_index" || key == "storageVersion")) {
-        return;
-      }
-      *crc = Crc32c(Crc32c(*crc, key), value);
-    };
-    const auto add_overlay_before = [&](std::optional<std::string_view> key) {
-      for (; next != overlay.end() && (!key || next->first < *key); ++next) {
-        if (next->second) add(next->first, *next->second);
-      }
-    };
-    absl::Status status =
-        snapshot_->Scan(table, {}, {}, [&](std::string_view key, std::string_view value) {
-          add_overlay_before(key);
-          if (next == overlay.end() || next->first != key) {
-            add(key, value);
-          } else {
-            if (next->second) add(key, *next->second);
-            ++next;
-          }
-          return true;
-        });
-    add_overlay_before(std::nullopt);
-    return status;
-  }
-
   const HeaderFields header_;
   const int64_t current_revision_;
-  const std::unique_ptr<kv::KvSnapshot> snapshot_;
-  Overlay overlay_[kv::kTableCount];
+  KvHasher hasher_;
+  const std::unique_ptr<HistoryReader> history_;
+};
+
+class CompactionHashJob final : public CompactionHash {
+ public:
+  CompactionHashJob(const KvHash& wanted, std::unique_ptr<HistoryReader> history)
+      : hasher_(wanted, KeepSet::kOfCompaction), history_(std::move(history)) {}
+
+  void Run() override {
+    if (hasher_.Run(*history_).ok()) result_ = hasher_.result();
+    history_.reset();
+  }
+  const std::optional<KvHash>& result() const { return result_; }
+
+ private:
+  KvHasher hasher_;
+  std::unique_ptr<HistoryReader> history_;
+  std::optional<KvHash> result_;
 };
 
 }  // namespace
 
-std::unique_ptr<ReadJob> MakeHashKvJob(HashKvInput input) {
-  return std::make_unique<HashKvJob>(std::move(input));
+std::string EncodeHashKvResponse(const HeaderFields& header, int64_t current_revision,
+                                 const KvHash& hash) {
+  std::string body;
+  wire::AppendHeader(&body, header, current_revision);
+  wire::AppendUint(&body, 2, hash.hash);
+  wire::AppendInt(&body, 3, hash.compact_revision);
+  wire::AppendInt(&body, 4, hash.hash_revision);
+  return body;
 }
 
-std::unique_ptr<ReadJob> MakeHashJob(const HeaderFields& header, int64_t current_revision,
-                                     std::unique_ptr<kv::KvSnapshot> snapshot,
-                                     std::vector<std::shared_ptr<const WindowChunk>> chunks) {
-  return std::make_unique<HashJob>(header, current_revision, std::move(snapshot), chunks);
+std::unique_ptr<ReadJob> MakeHashKvJob(const HeaderFields& header, int64_t current_revision,
+                                       const KvHash& wanted,
+                                       std::unique_ptr<HistoryReader> history) {
+  return std::make_unique<HashKvJob>(header, current_revision, wanted, std::move(history));
+}
+
+std::unique_ptr<CompactionHash> MakeCompactionHash(const KvHash& wanted,
+                                                   std::unique_ptr<HistoryReader> history) {
+  return std::make_unique<CompactionHashJob>(wanted, std::move(history));
+}
+
+std::optional<KvHash> HashOf(const CompactionHash& done) {
+  return static_cast<const CompactionHashJob&>(done).result();
+}
+
+bool KeptHashes::Begin(int64_t revision) { return std::exchange(begun_, revision) != revision; }
+
+void KeptHashes::Keep(const KvHash& hash) {
+  const auto after = std::find_if(kept_.begin(), kept_.end(), [&](const KvHash& kept) {
+    return kept.hash_revision > hash.hash_revision;
+  });
+  kept_.insert(after, hash);
+  if (kept_.size() > kKeptMax) kept_.erase(kept_.begin());
+}
+
+std::optional<KvHash> KeptHashes::Find(int64_t revision) const {
+  for (const KvHash& kept : kept_) {
+    if (kept.hash_revision == revision) return kept;
+  }
+  return std::nullopt;
 }
 
 }  // namespace quorate::engine

@@ -1,62 +1,34 @@
 // KeyIndex: every key with its history, ordered, with order statistics. A counted B+tree: each
-// subtree knows how many of its keys live at the current revision and how many bytes they take as
-// `kvs` fields of a RangeResponse, so an exact count and the exact size of an answer cost O(log n).
+// subtree knows
+//   how many of its keys live at the current revision and how many bytes they take in an answer:
+//     an exact count and the exact size of an answer cost O(log n);
+//   its newest revision: what did not change since revision r counts at r as it does now, so the
+//     same questions about the past cost only what changed since;
+//   how many records a compaction may free: compaction visits garbage and nothing else.
 //
-// Nodes, entries and key bytes come from the Allocator. Replica thread only.
+// Nodes, entries, histories and separators are blocks of the Allocator. Replica thread only.
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <span>
+#include <string>
 #include <string_view>
 
 #include "absl/functional/function_ref.h"
 #include "base/allocator.h"
+#include "engine/mvcc/key_entry.h"
 #include "engine/mvcc/record.h"
 
 namespace quorate::engine {
 
-// A RecordRef in 16 bytes.
-struct PackedRef {
-  int64_t main = 0;
-  uint32_t sub = 0;
-  uint32_t bytes_and_kind = 0;  // kv_bytes * 2 + tombstone
+namespace index {
+class Node;
+class Leaf;
+class Inner;
+struct Totals;
+}  // namespace index
 
-  static PackedRef Of(const RecordRef& ref);
-  RecordRef Unpack() const;
-};
-
-// One key. Its newest record and what the next put needs to know; older records behind `older`.
-struct KeyEntry {
-  PackedRef newest;
-  int64_t create_revision = 0;  // of the present life; 0 when the key is deleted
-  int64_t version = 0;
-  int64_t lease = 0;
-  PackedRef* older = nullptr;  // oldest first
-  uint32_t older_count = 0;
-  uint32_t older_capacity = 0;
-  uint32_t key_bytes = 0;
-
-  bool live() const { return (newest.bytes_and_kind & 1) == 0; }
-  std::string_view key() const { return {reinterpret_cast<const char*>(this + 1), key_bytes}; }
-  uint64_t framed_bytes() const;
-};
-
-struct LiveSums {
-  uint64_t keys = 0;
-  uint64_t framed_bytes = 0;
-};
-
-// etcd's interval: empty end = the single key; end = one zero byte = everything from `begin` on.
-struct KeyInterval {
-  std::string_view begin;
-  std::string_view end;
-
-  static KeyInterval Of(std::string_view key, std::string_view range_end);
-  bool open_ended = false;
-  bool single = false;
-  bool Before(std::string_view key) const { return !open_ended && key >= end; }  // key is behind it
-};
+// As "at which revision": the current state.
+inline constexpr int64_t kNewest = INT64_MAX;
 
 class KeyIndex {
  public:
@@ -68,80 +40,124 @@ class KeyIndex {
   // Null when the key has no record at all.
   const KeyEntry* Find(std::string_view key) const;
 
-  // Adds a record as the newest of `key`. For puts, create_revision, version and lease describe the
-  // new pair; for tombstones they are ignored.
+  // Where a key is or would be, to look first and add then with one descent. Good until the next
+  // change of the index.
+  class Place;
+
+  // Adds a record as the newest of `key`. For puts, the fields describe the new pair; for
+  // tombstones they are ignored.
   struct PutFields {
     int64_t create_revision = 0;
     int64_t version = 0;
     int64_t lease = 0;
   };
   void Add(std::string_view key, const RecordRef& record, const PutFields& fields);
-
-  // The record that was newest at `main`; nullopt when there was none or it was a tombstone.
-  static std::optional<RecordRef> LiveAt(const KeyEntry& entry, int64_t main);
+  void Locate(std::string_view key, Place* place) const;
+  void Add(Place* place, std::string_view key, const RecordRef& record, const PutFields& fields);
 
   // Visits entries of the interval in key order (deleted ones too) until the visitor says false.
+  // The visitor may not change the index.
   void Walk(const KeyInterval& interval, absl::FunctionRef<bool(const KeyEntry&)> visitor) const;
   // The same from `key` on, wherever the interval begins: resumes a walk.
   void WalkFrom(std::string_view key, const KeyInterval& interval,
                 absl::FunctionRef<bool(const KeyEntry&)> visitor) const;
 
-  // Order statistics of live keys at the current revision.
+  // Sums over the keys of the interval that live at `main`; over the first `keys_max` of them.
+  LiveSums SumsAt(const KeyInterval& interval, int64_t main) const;
+  LiveSums FirstAt(const KeyInterval& interval, int64_t main, uint64_t keys_max) const;
   LiveSums Total() const;
-  LiveSums Below(std::string_view key) const;  // live keys < key
-  LiveSums Within(const KeyInterval& interval) const;
-  LiveSums First(uint64_t keys) const;  // the first so many live keys
 
-  // Drops records of up to `keys_max` keys from `*resume` on that a compaction at `main` frees:
-  // keeps what is newer, the newest <= main unless it is a tombstone below main. `dropped` hears of
-  // each. False when the end was reached; else *resume is where to go on.
-  bool Compact(int64_t main, uint32_t keys_max, std::string* resume,
+  // One slice of a compaction at `main`: visits keys that have something to free, in order from
+  // `*resume` on, until `work_max` keys and records are done. Drops what is older than the newest
+  // record <= main, and that one if it is a tombstone; tombstones of `main` itself stay. `dropped`
+  // hears of each record. False when the end was reached; else *resume is where to go on.
+  bool Compact(int64_t main, uint32_t work_max, std::string* resume,
                absl::FunctionRef<void(const RecordRef&)> dropped);
 
   uint64_t entries() const { return entries_; }
+  uint64_t superseded() const;
+  // CHECKs the whole structure: order, sums, separators, links. For tests.
+  void Verify() const;
 
  private:
-  struct Node;
-  struct Leaf;
-  struct Inner;
   struct Step {
-    Inner* inner;
+    index::Inner* inner;
     uint32_t child;
   };
   static constexpr int kDepthMax = 16;
   struct Path {
     Step steps[kDepthMax];
     int depth = 0;
-    Leaf* leaf = nullptr;
+    index::Leaf* leaf = nullptr;
     uint32_t slot = 0;  // first entry >= key
   };
+  struct Delta {
+    int64_t keys = 0;
+    int64_t bytes = 0;
+    int64_t superseded = 0;
+    int64_t newest_main = 0;
+  };
+  static Delta Minus(const KeyEntry& entry);
+  static Delta Plus(Delta delta, const KeyEntry& entry);
 
   void Descend(std::string_view key, Path* path) const;
-  KeyEntry* At(const Path& path, std::string_view key) const;
-  static void AdjustSums(const Path& path, int64_t keys, int64_t bytes);
+  static KeyEntry* EntryAt(const Path& path, std::string_view key);
+  static void AdjustTotals(const Path& path, const Delta& delta);
+
   KeyEntry* NewEntry(std::string_view key);
   void FreeEntry(KeyEntry* entry);
-  void Insert(Path* path, KeyEntry* entry);
-  void SplitLeaf(Path* path);
-  void InsertChild(Path* path, int level, Node* left, Node* right, std::string_view separator);
-  void Remove(const Path& path);
-  void RemoveEmpty(const Path& path);
   void PushOlder(KeyEntry* entry);
-  size_t CompactEntry(KeyEntry* entry, int64_t main,
-                      absl::FunctionRef<void(const RecordRef&)> dropped);
-  void FreeNode(Node* node);
+  void ShrinkOlder(KeyEntry* entry, uint32_t drop_front);
+  void FreeOlder(KeyEntry* entry);
   std::string_view NewSeparator(std::string_view key);
   void FreeSeparator(std::string_view separator);
-  static LiveSums SumsOf(const Node* node);
+  void FreeTree(index::Node* node);
+
+  void Insert(Path* path, KeyEntry* entry);
+  void SplitLeaf(const Path& path);
+  void AddChild(const Path& path, int level, index::Node* left, index::Node* right,
+                std::string_view separator);
+
+  // --- key_index_compact.cc
+  bool SeekSuperseded(std::string_view from, Path* path) const;
+  static bool FirstSuperseded(Path* path, index::Node* node);
+  bool CompactEntry(KeyEntry* entry, int64_t main,
+                    absl::FunctionRef<void(const RecordRef&)> dropped, uint32_t* work);
+  void Remove(const Path& path);
+  void RemoveChild(const Path& path, int level);
+  void MergeChild(const Path& path, int level);
+  void MergeWithNext(index::Inner* parent, uint32_t slot);
+  void FreeNode(index::Node* node);
+
+  // --- key_index_sums.cc
+  struct Bounds {  // nothing = open
+    const std::string_view* begin = nullptr;
+    const std::string_view* end = nullptr;
+  };
+  static LiveSums SumsBelow(const index::Node* node, Bounds bounds, int64_t main);
+  static bool TakeFirst(const index::Node* node, Bounds bounds, int64_t main, uint64_t keys_max,
+                        LiveSums* sums);
+  static uint64_t VerifyBelow(const index::Node* node, Bounds bounds, int depth,
+                              const index::Leaf** previous);
+
   template <class T>
   T* New() {
     return new (allocator_->Allocate(sizeof(T))) T();
   }
 
   Allocator* const allocator_;
-  Node* root_;
-  Leaf* first_leaf_;
+  index::Node* root_;
   uint64_t entries_ = 0;
+
+ public:
+  class Place {
+   public:
+    const KeyEntry* entry = nullptr;  // null: the key is not there
+
+   private:
+    friend class KeyIndex;
+    Path path_;
+  };
 };
 
 }  // namespace quorate::engine

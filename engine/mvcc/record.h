@@ -27,7 +27,7 @@ struct Event {
   RecordRef record;
   std::string_view key;               // inside `kv`
   std::string_view kv;                // encoded mvccpb.KeyValue; pinned by the batch
-  std::optional<RecordRef> previous;  // the live record it replaced or deleted
+  std::optional<RecordRef> previous;  // the key's live record before the transaction
 };
 
 // All events of one main revision, immutable; shared by everyone who gets it.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -14,14 +15,12 @@
 #include "backends/kv/kv_backend.h"
 #include "engine/engine.h"
 #include "engine/lease/lessor.h"
+#include "engine/mvcc/event_pool.h"
 #include "engine/mvcc/key_index.h"
 #include "engine/mvcc/record.h"
 #include "engine/mvcc/window.h"
 
 namespace quorate::engine {
-
-// The newest state, uncommitted changes of a running transaction included.
-inline constexpr int64_t kNewest = INT64_MAX;
 
 class MvccStore final : public RecordReader {
  public:
@@ -43,6 +42,8 @@ class MvccStore final : public RecordReader {
   // The revision that an answer shows at this point of the transaction.
   int64_t TransactionRevision() const { return changed() ? current_ + 1 : current_; }
   void Put(std::string_view key, std::string_view value, LeaseId lease);
+  // The same at a place found before, with nothing changed in between.
+  void PutAt(KeyIndex::Place* place, std::string_view key, std::string_view value, LeaseId lease);
   // Live keys of the interval are deleted in key order; answers how many.
   int64_t DeleteRange(const KeyInterval& interval);
   // Null when nothing changed.
@@ -52,14 +53,15 @@ class MvccStore final : public RecordReader {
   absl::Status Read(
       std::span<const RecordRef> refs,
       absl::FunctionRef<void(size_t, std::optional<std::string_view>)> visitor) const override;
-  // A record that must be there: CHECKs so.
+  // Records that the index names and that must therefore be there: CHECKs so.
+  void ReadAll(std::span<const RecordRef> refs,
+               absl::FunctionRef<void(size_t, std::string_view)> visitor) const;
   std::string ReadOne(const RecordRef& ref) const;
   // Live records of the interval at `main`, in key order, up to `limit` (0 = all).
   std::vector<RecordRef> LiveRefs(const KeyInterval& interval, int64_t main, uint64_t limit) const;
-  LiveSums LiveSumsAt(const KeyInterval& interval, int64_t main) const;
   std::unique_ptr<HistoryReader> NewHistoryReader() const;
 
-  // --- compaction
+  // --- compaction (store_compact.cc)
   void ScheduleCompaction(int64_t revision);
   bool CompactionPending() const;
   bool CompactSlice(uint32_t steps);
@@ -68,31 +70,45 @@ class MvccStore final : public RecordReader {
   // While pinned, records needed at `main` stay.
   void Pin(int64_t main) { pins_.insert(main); }
   void Unpin(int64_t main) { pins_.erase(pins_.find(main)); }
+  // The compaction that CompactSlice would begin next, with its whole history still there.
+  struct Compaction {
+    int64_t revision = -1;
+    int64_t previous = -1;  // the one before
+  };
+  std::optional<Compaction> NextCompaction() const;
 
   uint64_t compacted_keys() const { return compacted_keys_; }
   uint64_t put_bytes() const { return put_bytes_; }
 
  private:
-  void Restored(const RecordRef& ref, std::string_view kv);
+  absl::Status RestoreRecord(std::string_view key, std::string_view value);
   absl::Status RestoreCompactionMarks();
   void AddEvent(const RecordRef& ref, std::string_view key, std::string_view kv,
-                std::optional<RecordRef> previous);
+                const std::optional<RecordRef>& previous);
+  void AddTombstone(const KeyEntry& entry);
+  void MoveLease(std::string_view key, LeaseId from, LeaseId to);
+  bool PinnedBelow(int64_t main) const { return !pins_.empty() && *pins_.begin() < main; }
 
   const kv::KvBackend* const backend_;
   Lessor* const lessor_;
   KeyIndex index_;
   Window window_;
+  const std::shared_ptr<EventPool> event_pool_;
   int64_t current_ = 1;
   int64_t compacted_ = -1;
 
   int64_t sub_ = 0;  // changes so far in the running transaction
   std::shared_ptr<EventBatch> events_;
+  mutable std::vector<std::string_view> read_keys_;  // of one run of Read
 
-  int64_t compaction_target_ = -1;
+  std::deque<Compaction> compactions_;  // scheduled and not finished, in order
+  bool compaction_begun_ = false;       // of the first one
   std::string compaction_resume_;
-  bool compaction_running_ = false;
-  int64_t finished_revision_ = -1;  // index done; deletions are in the window
-  uint64_t finished_sequence_ = 0;  // chunk that carries the end of it
+  struct Finished {
+    int64_t revision;
+    uint64_t sequence;  // chunk that carries the end of it
+  };
+  std::deque<Finished> finished_;  // deletions are in the window, not all flushed
   int64_t physically_compacted_ = -1;
   std::multiset<int64_t> pins_;
   uint64_t compacted_keys_ = 0;

@@ -108,66 +108,75 @@ Error TxnRunner::Check(const TxnRequest& request) {
 
 Error TxnRunner::CheckTree(const TxnRequest& request) {
   for (const RequestOp& op : Branch(request)) {
-    Error error;
-    if (op.has_request_range()) {
-      int64_t main;
-      error =
-          ResolveRevision(*store_, op.request_range().revision(), RangePlace::kTransaction, &main);
-    } else if (op.has_request_put()) {
-      error = CheckPut(op.request_put());
-    } else if (op.has_request_delete_range()) {
-      deleted_.push_back(&op.request_delete_range());
-    } else if (op.has_request_txn()) {
-      error = CheckTree(op.request_txn());
-    }
-    if (!error.ok()) return error;
+    if (Error error = CheckOp(op); !error.ok()) return error;
   }
   return {};
 }
 
-Error TxnRunner::CheckPut(const etcdserverpb::PutRequest& request) {
-  if (request.lease() != 0 && !lessor_->Exists(LeaseId(request.lease()))) {
-    return errors::kLeaseNotFound;
+// What CheckTxn of the engine tests before the log is tested again where a mistake would otherwise
+// change state or stop the process: an entry is applied by every member, whoever proposed it.
+Error TxnRunner::CheckOp(const RequestOp& op) {
+  switch (op.request_case()) {
+    case RequestOp::kRequestRange: {
+      if (Error error = Engine::CheckRange(op.request_range()); !error.ok()) return error;
+      int64_t main;
+      return ResolveRevision(*store_, op.request_range().revision(), RangePlace::kTransaction,
+                             &main);
+    }
+    case RequestOp::kRequestPut:
+      return CheckPutInTxn(op.request_put());
+    case RequestOp::kRequestDeleteRange:
+      deleted_.push_back(&op.request_delete_range());
+      return Engine::CheckDeleteRange(op.request_delete_range());
+    case RequestOp::kRequestTxn:
+      return CheckTree(op.request_txn());
+    default:
+      return errors::kKeyNotFound;  // an operation without a request
   }
+}
+
+Error TxnRunner::CheckPutInTxn(const etcdserverpb::PutRequest& request) const {
+  if (Error error = Engine::CheckPut(request); !error.ok()) return error;
+  KeyIndex::Place place;
+  store_->index().Locate(request.key(), &place);
+  if (Error error = CheckPut(PutArguments::Of(request), place); !error.ok()) return error;
   if (!request.ignore_value() && !request.ignore_lease()) return {};
-  const KeyEntry* entry = store_->index().Find(request.key());
-  if (entry == nullptr || !entry->live()) return errors::kKeyNotFound;
   // What is to be kept may be deleted by then: a real etcd dies of it, on every member.
   for (const etcdserverpb::DeleteRangeRequest* deleted : deleted_) {
-    const KeyInterval interval = KeyInterval::Of(deleted->key(), deleted->range_end());
-    const bool inside = interval.single
-                            ? request.key() == interval.begin
-                            : request.key() >= interval.begin && !interval.Before(request.key());
-    if (inside) return errors::kKeyNotFound;
+    if (KeyInterval::Of(deleted->key(), deleted->range_end()).Contains(request.key())) {
+      return errors::kKeyNotFound;
+    }
   }
   return {};
 }
 
-void TxnRunner::RunPut(const etcdserverpb::PutRequest& request, std::string* out) {
-  const bool needs_previous = request.prev_kv() || request.ignore_value() || request.ignore_lease();
+Error TxnRunner::CheckPut(const PutArguments& put, const KeyIndex::Place& place) const {
+  if (put.lease != 0 && !lessor_->Exists(LeaseId(put.lease))) return errors::kLeaseNotFound;
+  const bool keeps = put.ignore_value || put.ignore_lease;
+  if (keeps && (place.entry == nullptr || !place.entry->live())) return errors::kKeyNotFound;
+  return {};
+}
+
+void TxnRunner::RunPut(const PutArguments& put, KeyIndex::Place* place, std::string* out) {
+  const KeyEntry* before = place->entry;
+  const bool lived = before != nullptr && before->live();
+  QR_CHECK(lived || !(put.ignore_value || put.ignore_lease));  // checked before
   std::string previous;
-  if (needs_previous) {
-    const KeyEntry* entry = store_->index().Find(request.key());
-    if (entry != nullptr && entry->live()) previous = store_->ReadOne(entry->newest.Unpack());
-  }
-  std::string_view value = request.value();
-  int64_t lease = request.lease();
-  if (request.ignore_value() || request.ignore_lease()) {
-    const wire::KeyValue kept = *wire::ParseKeyValue(previous);
-    if (request.ignore_value()) value = kept.value;
-    if (request.ignore_lease()) lease = kept.lease;
-  }
-  store_->Put(request.key(), value, LeaseId(lease));
-  if (request.prev_kv() && !previous.empty()) wire::AppendBytes(out, 2, previous);
+  if (lived && (put.prev_kv || put.ignore_value))
+    previous = store_->ReadOne(before->newest.Unpack());
+  const std::string_view value =
+      put.ignore_value ? wire::ParseKeyValue(previous)->value : put.value;
+  const int64_t lease = put.ignore_lease ? before->lease : put.lease;
+  store_->PutAt(place, put.key, value, LeaseId(lease));
+  if (put.prev_kv && lived) wire::AppendBytes(out, 2, previous);
 }
 
 void TxnRunner::RunDelete(const etcdserverpb::DeleteRangeRequest& request, std::string* out) {
   const KeyInterval interval = KeyInterval::Of(request.key(), request.range_end());
-  std::vector<RecordRef> refs;
   std::string previous;
   if (request.prev_kv()) {
-    refs = store_->LiveRefs(interval, kNewest, 0);
-    for (const RecordRef& ref : refs) wire::AppendBytes(&previous, 3, store_->ReadOne(ref));
+    store_->ReadAll(store_->LiveRefs(interval, kNewest, 0),
+                    [&](size_t, std::string_view kv) { wire::AppendBytes(&previous, 3, kv); });
   }
   wire::AppendInt(out, 2, store_->DeleteRange(interval));
   out->append(previous);
@@ -201,10 +210,14 @@ void TxnRunner::RunOp(const RequestOp& op, std::string* out) {
       EvaluateRange(*store_, op.request_range(), main, &fields);
       break;
     }
-    case RequestOp::kRequestPut:
+    case RequestOp::kRequestPut: {
       kind = 2;
-      RunPut(op.request_put(), &fields);
+      const PutArguments put = PutArguments::Of(op.request_put());
+      KeyIndex::Place place;
+      store_->index().Locate(put.key, &place);
+      RunPut(put, &place, &fields);
       break;
+    }
     case RequestOp::kRequestDeleteRange:
       kind = 3;
       RunDelete(op.request_delete_range(), &fields);

@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 #include "engine/errors.h"
 #include "engine/lease/lessor.h"
+#include "engine/mvcc/requests.h"
 #include "engine/mvcc/store.h"
 #include "proto/etcdserverpb.pb.h"
 
@@ -26,12 +27,15 @@ class TxnRunner {
   // there are writes.
   void Run(const etcdserverpb::TxnRequest& request, std::string* out);
 
-  // Single requests share the operations.
-  Error CheckPut(const etcdserverpb::PutRequest& request);
-  void RunPut(const etcdserverpb::PutRequest& request, std::string* out);
+  // Single requests share the operations. `place` is where the put's key is or would be; nothing
+  // may change between the check and the run.
+  Error CheckPut(const PutArguments& put, const KeyIndex::Place& place) const;
+  void RunPut(const PutArguments& put, KeyIndex::Place* place, std::string* out);
   void RunDelete(const etcdserverpb::DeleteRangeRequest& request, std::string* out);
 
  private:
+  Error CheckOp(const etcdserverpb::RequestOp& op);
+  Error CheckPutInTxn(const etcdserverpb::PutRequest& request) const;
   bool Holds(const etcdserverpb::Compare& compare) const;
   const google::protobuf::RepeatedPtrField<etcdserverpb::RequestOp>& Branch(
       const etcdserverpb::TxnRequest& request);

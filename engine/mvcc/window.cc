@@ -22,66 +22,100 @@ std::array<char, 8> BigEndian(uint64_t value) {
 
 }  // namespace
 
-WindowChunk::WindowChunk(Allocator* allocator, uint64_t sequence)
-    : allocator_(allocator), sequence_(sequence) {}
+// --- chunks
+
+WindowChunk::WindowChunk(Allocator* allocator, uint64_t sequence, int64_t first_main)
+    : allocator_(allocator),
+      sequence_(sequence),
+      first_main_(first_main),
+      blocks_(allocator),
+      records_(allocator),
+      ops_(allocator) {}
 
 WindowChunk::~WindowChunk() {
-  for (const Block& block : blocks_) allocator_->Free(block.memory, block.size);
+  for (const Block& block : blocks_.view()) allocator_->Free(block.memory, block.size);
 }
 
-char* WindowChunk::Reserve(uint64_t bytes) {
-  if (blocks_.empty() || used_in_last_ + bytes > blocks_.back().size) {
-    const uint64_t size = std::max(bytes, kBlockBytes);
-    blocks_.push_back({static_cast<char*>(allocator_->Allocate(size)), size});
+char* WindowChunk::Reserve(uint64_t bytes, uint64_t block_bytes) {
+  if (blocks_.empty() || used_in_last_ + bytes > blocks_.view().back().size) {
+    const uint64_t size = std::max(bytes, block_bytes);
+    blocks_.Push({static_cast<char*>(allocator_->Allocate(size)), size});
     used_in_last_ = 0;
   }
-  char* out = blocks_.back().memory + used_in_last_;
+  char* out = blocks_.view().back().memory + used_in_last_;
   used_in_last_ += bytes;
   bytes_ += bytes;
   return out;
 }
 
+const WindowRecord* WindowChunk::Find(Revision revision) const {
+  const std::span<const WindowRecord> records = records_.view();
+  if (records.empty() || revision.main < records.front().packed.main) return nullptr;
+  // Every revision between has a record or more: as many records lie in front, at least.
+  const uint64_t at_least = static_cast<uint64_t>(revision.main - records.front().packed.main);
+  if (at_least >= records.size()) return nullptr;
+  const auto found =
+      std::lower_bound(records.begin() + static_cast<ptrdiff_t>(at_least), records.end(), revision,
+                       [](const WindowRecord& record, Revision r) {
+                         return Revision{record.packed.main, record.packed.sub} < r;
+                       });
+  if (found == records.end() || found->ref().revision != revision) return nullptr;
+  return &*found;
+}
+
+// --- the window
+
 Window::Window(const Options& options, Allocator* allocator)
-    : options_(options),
-      allocator_(allocator),
-      open_(std::make_shared<WindowChunk>(allocator, next_sequence_++)) {}
+    : options_(options), allocator_(allocator), open_(NewChunk()) {}
+
+std::shared_ptr<WindowChunk> Window::NewChunk() {
+  return std::allocate_shared<WindowChunk>(StdAllocator<WindowChunk>(allocator_), allocator_,
+                                           next_sequence_++, last_main_ + 1);
+}
+
+void Window::SetApplied(LogIndex index, Term term) {
+  applied_ = sealed_index_ = index;
+  applied_term_ = term;
+}
+
+char* Window::Reserve(uint64_t bytes) {
+  bytes_ += bytes;
+  return open_->Reserve(bytes, std::min(options_.chunk_bytes, kBlockBytesMax));
+}
 
 std::string_view Window::Store(std::string_view bytes) {
-  char* out = open_->Reserve(bytes.size());
-  memcpy(out, bytes.data(), bytes.size());
-  bytes_ += bytes.size();
+  char* out = Reserve(bytes.size());
+  if (!bytes.empty()) memcpy(out, bytes.data(), bytes.size());
   return {out, bytes.size()};
 }
 
-char* Window::AddRecord(const RecordRef& ref) {
-  QR_CHECK(open_->records_.empty() || open_->records_.back().ref.revision < ref.revision);
-  const std::string_view key = Store(RevisionKey(ref.revision, ref.kind).view());
-  char* kv = open_->Reserve(ref.kv_bytes);
-  bytes_ += ref.kv_bytes;
-  const std::string_view view(kv, ref.kv_bytes);
-  open_->records_.push_back({ref, view});
-  open_->ops_.push_back({kv::WriteOp::Kind::kPut, kv::Table::kKey, key, view});
+char* Window::AddRecord(const RecordRef& ref, uint64_t tail_bytes) {
+  QR_CHECK(open_->records_.empty() || open_->records().back().ref().revision < ref.revision);
+  QR_CHECK(ref.revision.main > last_main_ ||
+           (ref.revision.main == last_main_ && ref.revision.sub > 0));
+  last_main_ = ref.revision.main;
+  const RevisionKey key(ref.revision, ref.kind);
+  char* memory = Reserve(key.view().size() + ref.kv_bytes + tail_bytes);
+  memcpy(memory, key.view().data(), key.view().size());
+  char* kv = memory + key.view().size();
+  open_->records_.Push({PackedRef::Of(ref), kv});
+  open_->ops_.Push(
+      {kv::WriteOp::Kind::kPut, kv::Table::kKey, {memory, key.view().size()}, {kv, ref.kv_bytes}});
   return kv;
-}
-
-char* Window::Scratch(uint64_t bytes) {
-  bytes_ += bytes;
-  return open_->Reserve(bytes);
 }
 
 void Window::Put(kv::Table table, std::string_view key, std::string_view value) {
   const std::string_view stored_key = Store(key);
-  open_->ops_.push_back({kv::WriteOp::Kind::kPut, table, stored_key, Store(value)});
+  open_->ops_.Push({kv::WriteOp::Kind::kPut, table, stored_key, Store(value)});
 }
 
 void Window::Delete(kv::Table table, std::string_view key) {
-  open_->ops_.push_back({kv::WriteOp::Kind::kDelete, table, Store(key), {}});
+  open_->ops_.Push({kv::WriteOp::Kind::kDelete, table, Store(key), {}});
 }
 
 void Window::EndEntry(LogIndex index, Term term) {
   applied_ = index;
   applied_term_ = term;
-  open_->applied_index_ = index;
   EndStep();
 }
 
@@ -100,39 +134,21 @@ void Window::SealOpen() {
     Put(kv::Table::kMeta, kTerm, {term.data(), term.size()});
   }
   sealed_.push_back(std::move(open_));
-  open_ = std::make_shared<WindowChunk>(allocator_, next_sequence_++);
+  open_ = NewChunk();
 }
 
-const WindowChunk* Window::ChunkOf(Revision revision) const {
-  const auto holds = [&](const WindowChunk& chunk) {
-    return !chunk.records().empty() && chunk.records().front().ref.revision <= revision;
-  };
-  if (holds(*open_)) return open_.get();
-  // Newest first: recent records are asked for most.
-  for (auto chunk = sealed_.rbegin(); chunk != sealed_.rend(); ++chunk) {
-    if (holds(**chunk)) return chunk->get();
+std::optional<Window::Found> Window::Find(Revision revision) const {
+  const std::shared_ptr<WindowChunk>* chunk = &open_;
+  if (revision.main < open_->first_main()) {
+    const auto after = std::upper_bound(
+        sealed_.begin(), sealed_.end(), revision.main,
+        [](int64_t main, const auto& sealed) { return main < sealed->first_main(); });
+    if (after == sealed_.begin()) return std::nullopt;
+    chunk = &*(after - 1);
   }
-  return nullptr;
-}
-
-std::optional<std::string_view> Window::Find(Revision revision) const {
-  const WindowChunk* chunk = ChunkOf(revision);
-  if (chunk == nullptr) return std::nullopt;
-  const auto records = chunk->records();
-  const auto found = std::lower_bound(
-      records.begin(), records.end(), revision,
-      [](const WindowRecord& record, Revision r) { return record.ref.revision < r; });
-  if (found == records.end() || found->ref.revision != revision) return std::nullopt;
-  return found->kv;
-}
-
-std::shared_ptr<const void> Window::PinOf(Revision revision) const {
-  const WindowChunk* chunk = ChunkOf(revision);
-  if (chunk == open_.get()) return open_;
-  for (const auto& sealed : sealed_) {
-    if (sealed.get() == chunk) return sealed;
-  }
-  return nullptr;
+  const WindowRecord* record = (*chunk)->Find(revision);
+  if (record == nullptr) return std::nullopt;
+  return Found{record->kv(), chunk};
 }
 
 std::vector<std::shared_ptr<const WindowChunk>> Window::Chunks() const {
@@ -141,9 +157,10 @@ std::vector<std::shared_ptr<const WindowChunk>> Window::Chunks() const {
   return chunks;
 }
 
-std::vector<std::shared_ptr<const FlushChunk>> Window::TakeSealed(bool with_open) {
+std::vector<std::shared_ptr<const FlushChunk>> Window::TakeSealed(Engine::Seal seal) {
   // An applied index without changes is worth a chunk too: it lets the log be cut.
-  if (with_open && (!open_->ops().empty() || applied_ > sealed_index_)) SealOpen();
+  const bool worth_it = !open_->ops_.empty() || applied_ > sealed_index_;
+  if (seal == Engine::Seal::kNow && worth_it) SealOpen();
   std::vector<std::shared_ptr<const FlushChunk>> out(
       sealed_.begin() + static_cast<ptrdiff_t>(taken_), sealed_.end());
   taken_ = sealed_.size();
@@ -151,11 +168,36 @@ std::vector<std::shared_ptr<const FlushChunk>> Window::TakeSealed(bool with_open
 }
 
 void Window::Flushed(uint64_t sequence) {
-  QR_CHECK(!sealed_.empty() && sealed_.front()->sequence() == sequence);
-  QR_CHECK(taken_ > 0);
+  QR_CHECK(taken_ > 0 && sealed_.front()->sequence() == sequence);
   bytes_ -= sealed_.front()->bytes();
   sealed_.pop_front();
   --taken_;
+}
+
+void Window::Verify() const {
+  QR_CHECK(taken_ <= sealed_.size());
+  uint64_t bytes = 0, sequence = 0;
+  Revision last;
+  LogIndex applied;
+  for (const auto& chunk : Chunks()) {
+    bytes += chunk->bytes();
+    QR_CHECK(sequence == 0 || chunk->sequence() == sequence + 1);
+    sequence = chunk->sequence();
+    for (const WindowRecord& record : chunk->records()) {
+      const Revision revision = record.ref().revision;
+      QR_CHECK(revision.main >= chunk->first_main());
+      // No gap: a record lookup counts on it.
+      const bool follows = (revision.main == last.main && revision.sub == last.sub + 1) ||
+                           (revision.main == last.main + 1 && revision.sub == 0);
+      QR_CHECK(last.main == 0 || follows);
+      last = revision;
+    }
+    if (chunk.get() == open_.get()) break;
+    QR_CHECK(chunk->applied_index() >= applied && chunk->applied_index() <= applied_);
+    applied = chunk->applied_index();
+  }
+  QR_CHECK(bytes == bytes_ && sequence + 1 == next_sequence_);
+  QR_CHECK(last.main == 0 || last.main == last_main_);
 }
 
 }  // namespace quorate::engine

@@ -18,43 +18,52 @@
 #include "backends/kv/kv_backend.h"
 #include "base/allocator.h"
 #include "engine/engine.h"
+#include "engine/mvcc/allocator_array.h"
+#include "engine/mvcc/key_entry.h"
 #include "engine/mvcc/record.h"
 
 namespace quorate::engine {
 
 struct WindowRecord {
-  RecordRef ref;
-  std::string_view kv;
+  PackedRef packed;
+  const char* bytes;
+
+  RecordRef ref() const { return packed.Unpack(); }
+  std::string_view kv() const { return {bytes, packed.kv_bytes()}; }
 };
 
 class WindowChunk final : public FlushChunk {
  public:
-  WindowChunk(Allocator* allocator, uint64_t sequence);
+  // Records of `first_main` and later will be in it, if any.
+  WindowChunk(Allocator* allocator, uint64_t sequence, int64_t first_main);
   ~WindowChunk() override;
 
-  std::span<const kv::WriteOp> ops() const override { return ops_; }
+  std::span<const kv::WriteOp> ops() const override { return ops_.view(); }
   uint64_t sequence() const override { return sequence_; }
   LogIndex applied_index() const override { return applied_index_; }
   uint64_t bytes() const override { return bytes_; }
-  std::span<const WindowRecord> records() const { return records_; }
+
+  std::span<const WindowRecord> records() const { return records_.view(); }
+  int64_t first_main() const { return first_main_; }
+  const WindowRecord* Find(Revision revision) const;
 
  private:
   friend class Window;
-  static constexpr uint64_t kBlockBytes = 256 << 10;
-
-  char* Reserve(uint64_t bytes);
-
-  Allocator* const allocator_;
-  const uint64_t sequence_;
   struct Block {
     char* memory;
     uint64_t size;
   };
-  std::vector<Block> blocks_;
+
+  char* Reserve(uint64_t bytes, uint64_t block_bytes);
+
+  Allocator* const allocator_;
+  const uint64_t sequence_;
+  const int64_t first_main_;
+  AllocatorArray<Block> blocks_;
   uint64_t used_in_last_ = 0;
   uint64_t bytes_ = 0;
-  std::vector<WindowRecord> records_;  // in revision order
-  std::vector<kv::WriteOp> ops_;       // in order of applying
+  AllocatorArray<WindowRecord> records_;  // in revision order
+  AllocatorArray<kv::WriteOp> ops_;       // in order of applying
   LogIndex applied_index_;
 };
 
@@ -66,16 +75,12 @@ class Window {
   Window(const Options& options, Allocator* allocator);
 
   // Where the backend stands at start.
-  void SetApplied(LogIndex index, Term term) {
-    applied_ = sealed_index_ = index;
-    applied_term_ = term;
-  }
+  void SetApplied(LogIndex index, Term term);
 
-  // --- filling; between BeginEntry and EndEntry everything lands in one chunk
-  // Memory for a record's encoded KeyValue, to be filled before the next call.
-  char* AddRecord(const RecordRef& ref);
-  // Memory that lives as long as the open chunk but is not flushed.
-  char* Scratch(uint64_t bytes);
+  // --- filling; until EndEntry or EndStep everything lands in one chunk
+  // Memory for a record's encoded KeyValue and `tail_bytes` behind it that belong to the chunk but
+  // not to the record; to be filled before the next call.
+  char* AddRecord(const RecordRef& ref, uint64_t tail_bytes = 0);
   void Put(kv::Table table, std::string_view key, std::string_view value);
   void Delete(kv::Table table, std::string_view key);
   // The entry is complete: its index goes with the chunk, which is sealed when it is full.
@@ -84,31 +89,40 @@ class Window {
   void EndStep();
 
   // --- reading
-  std::optional<std::string_view> Find(Revision revision) const;
+  struct Found {
+    std::string_view kv;
+    const std::shared_ptr<WindowChunk>* chunk;  // to pin what is kept
+  };
+  std::optional<Found> Find(Revision revision) const;
   // What keeps the newest records alive.
   std::shared_ptr<const void> PinOpen() const { return open_; }
-  std::shared_ptr<const void> PinOf(Revision revision) const;
-  // Chunks with records, oldest first; the last may still be filled.
+  // Everything not flushed, oldest first; the last one may still be filled.
   std::vector<std::shared_ptr<const WindowChunk>> Chunks() const;
 
   // --- flushing
-  std::vector<std::shared_ptr<const FlushChunk>> TakeSealed(bool with_open);
+  std::vector<std::shared_ptr<const FlushChunk>> TakeSealed(Engine::Seal seal);
   void Flushed(uint64_t sequence);
   uint64_t bytes() const { return bytes_; }
   uint64_t open_sequence() const { return open_->sequence(); }
+  // CHECKs order and sums. For tests.
+  void Verify() const;
 
  private:
-  void SealOpen();
+  static constexpr uint64_t kBlockBytesMax = 256 << 10;
+
+  char* Reserve(uint64_t bytes);
   std::string_view Store(std::string_view bytes);
-  const WindowChunk* ChunkOf(Revision revision) const;
+  void SealOpen();
+  std::shared_ptr<WindowChunk> NewChunk();
 
   const Options options_;
   Allocator* const allocator_;
   uint64_t next_sequence_ = 1;
+  int64_t last_main_ = 0;  // of the newest record that went through
   std::shared_ptr<WindowChunk> open_;
   std::deque<std::shared_ptr<WindowChunk>> sealed_;  // oldest first, until flushed
   size_t taken_ = 0;                                 // how many of sealed_ were handed out
-  uint64_t bytes_ = 0;
+  uint64_t bytes_ = 0;                               // of all chunks
   LogIndex applied_;
   LogIndex sealed_index_;  // the newest that went with a sealed chunk
   Term applied_term_;

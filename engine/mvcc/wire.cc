@@ -5,17 +5,6 @@
 namespace quorate::engine::wire {
 namespace {
 
-bool ReadVarint(std::string_view* in, uint64_t* value) {
-  *value = 0;
-  for (int shift = 0; shift < 64 && !in->empty(); shift += 7) {
-    const unsigned char byte = static_cast<unsigned char>(in->front());
-    in->remove_prefix(1);
-    *value |= uint64_t{byte & 0x7fu} << shift;
-    if (byte < 0x80) return true;
-  }
-  return false;
-}
-
 char* WriteVarint(char* out, uint64_t value) {
   while (value >= 0x80) {
     *out++ = static_cast<char>(value | 0x80);
@@ -44,6 +33,17 @@ uint64_t IntBytes(int64_t value) {
 }
 
 }  // namespace
+
+bool ReadVarint(std::string_view* in, uint64_t* value) {
+  *value = 0;
+  for (int shift = 0; shift < 64 && !in->empty(); shift += 7) {
+    const unsigned char byte = static_cast<unsigned char>(in->front());
+    in->remove_prefix(1);
+    *value |= uint64_t{byte & 0x7fu} << shift;
+    if (byte < 0x80) return true;
+  }
+  return false;
+}
 
 std::optional<KeyValue> ParseKeyValue(std::string_view in) {
   KeyValue kv;
@@ -107,19 +107,25 @@ void AppendKeyValue(std::string* out, const KeyValue& kv) {
   WriteKeyValue(out->data() + before, kv);
 }
 
+uint64_t HeaderBytes(const HeaderFields& header, int64_t revision) {
+  return IntBytes(static_cast<int64_t>(header.cluster.value())) +
+         IntBytes(static_cast<int64_t>(header.member.value())) + IntBytes(revision) +
+         IntBytes(static_cast<int64_t>(header.term.value()));
+}
+
 void AppendHeader(std::string* out, const HeaderFields& header, int64_t revision) {
-  std::string fields;
-  AppendUint(&fields, 1, header.cluster.value());
-  AppendUint(&fields, 2, header.member.value());
-  AppendInt(&fields, 3, revision);
-  AppendUint(&fields, 4, header.term.value());
-  AppendBytes(out, 1, fields);
+  AppendVarint(out, 1 << 3 | 2);
+  AppendVarint(out, HeaderBytes(header, revision));
+  AppendUint(out, 1, header.cluster.value());
+  AppendUint(out, 2, header.member.value());
+  AppendInt(out, 3, revision);
+  AppendUint(out, 4, header.term.value());
 }
 
 void AppendInnerHeader(std::string* out, int64_t revision) {
-  std::string fields;
-  AppendInt(&fields, 3, revision);
-  AppendBytes(out, 1, fields);
+  AppendVarint(out, 1 << 3 | 2);
+  AppendVarint(out, IntBytes(revision));
+  AppendInt(out, 3, revision);
 }
 
 }  // namespace quorate::engine::wire

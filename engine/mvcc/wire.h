@@ -43,6 +43,9 @@ inline void AppendNonEmpty(std::string* out, uint32_t field, std::string_view by
 // Size of a length-delimited field with a one-byte tag.
 inline uint64_t FramedBytes(uint64_t payload) { return 1 + VarintBytes(payload) + payload; }
 
+// Takes a varint off the front of *in; false when there is none.
+bool ReadVarint(std::string_view* in, uint64_t* value);
+
 // A stored pair, decoded as views into its bytes.
 struct KeyValue {
   std::string_view key;
@@ -58,8 +61,11 @@ uint64_t KeyValueBytes(const KeyValue& kv);
 void AppendKeyValue(std::string* out, const KeyValue& kv);
 // Into memory of at least KeyValueBytes.
 char* WriteKeyValue(char* out, const KeyValue& kv);
+// Where the key's bytes begin in an encoded pair.
+inline size_t KeyOffset(size_t key_bytes) { return 1 + VarintBytes(key_bytes); }
 
 // Field 1 of every response.
+uint64_t HeaderBytes(const HeaderFields& header, int64_t revision);
 void AppendHeader(std::string* out, const HeaderFields& header, int64_t revision);
 // As inside a transaction: only the revision.
 void AppendInnerHeader(std::string* out, int64_t revision);
