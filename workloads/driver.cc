@@ -301,7 +301,8 @@ absl::Status Driver::RunPhase(const PhaseSpec& phase, uint64_t phase_number, Run
     const int64_t load_end_ns = options_.clock->MonotonicNs();
     record.load_ns = load_end_ns - start_ns;
     record.driver_cpu_ns = ProcessCpuNs() - cpu_begin_ns;
-    AwaitWatches(phase);
+    if (!phase.watchers.empty()) AwaitWatches(phase);
+    CheckGuards(*model_, &checks_);
     record.watch_wait_ns = options_.clock->MonotonicNs() - load_end_ns;
     if (model_->history().full()) {
       status = absl::ResourceExhaustedError(
@@ -340,29 +341,28 @@ void Driver::WaitForLoad(const PhaseSpec& phase, int64_t start_ns, int64_t end_n
 }
 
 // Nothing is outstanding: every change of the phase is known, but for writes of unknown outcome,
-// which may still happen. So the expectation is made anew until the watches meet it.
+// which may still happen. So the expectation is made anew whenever another change was seen.
 void Driver::AwaitWatches(const PhaseSpec& phase) {
   const int64_t deadline_ns = options_.clock->MonotonicNs() + phase.watch_timeout_ns;
-  int64_t settled_ns = 0;
-  while (true) {
-    // Its own checks are made once, at the end.
-    CheckLog ignored;
-    const ExpectedEvents expected(*model_, &ignored);
+  uint64_t changes = model_->history().changes();
+  auto expected = std::make_unique<ExpectedEvents>(*model_);
+  for (int64_t settled_ns = 0;;) {
     int64_t incomplete = 0;
-    for (const auto& worker : workers_) incomplete += worker->IncompleteWatches(expected);
+    for (const auto& worker : workers_) incomplete += worker->IncompleteWatches(*expected);
     const int64_t now_ns = options_.clock->MonotonicNs();
     if (incomplete > 0) {
       settled_ns = 0;
     } else if (settled_ns == 0) {
       settled_ns = now_ns;
     }
-    const bool idle =
-        phase.watchers.empty() || (incomplete == 0 && now_ns - settled_ns > kSettleNs);
-    if (idle || now_ns > deadline_ns || checks_.violations() > 0) break;
+    const bool settled = incomplete == 0 && now_ns - settled_ns > kSettleNs;
+    if (settled || now_ns > deadline_ns || checks_.violations() > 0) break;
     WaitForChange();
+    if (model_->history().changes() == changes) continue;
+    changes = model_->history().changes();
+    expected = std::make_unique<ExpectedEvents>(*model_);
   }
-  const ExpectedEvents expected(*model_, &checks_);
-  for (const auto& worker : workers_) worker->ReportCompleteness(expected);
+  for (const auto& worker : workers_) worker->ReportCompleteness(*expected);
 }
 
 void Driver::CollectPhase(PhaseRecord* record) {

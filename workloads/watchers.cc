@@ -1,7 +1,7 @@
 #include "workloads/watchers.h"
 
 #include <algorithm>
-#include <deque>
+#include <cstdlib>
 #include <unordered_map>
 #include <utility>
 
@@ -15,19 +15,14 @@ namespace quorate::workload {
 using transport::RpcCode;
 using transport::RpcStatus;
 
-ExpectedEvents::ExpectedEvents(const Model& model, CheckLog* checks) {
-  for (size_t i = 0; i < model.spaces(); ++i) {
-    running_.emplace_back(static_cast<size_t>(model.space(i).count()) + 1);
-  }
+void CheckGuards(const Model& model, CheckLog* checks) {
+  const History& history = model.history();
+  // By key, its change before: the revision, negative for a delete.
   std::unordered_map<KeyId, int64_t> newest;
-  model.history().ForEach([&](const Change& change) {
+  history.ForEach([&](const Change& change) {
     const KeyRef key = model.RefOf(change.key);
-    Sum& sum = running_[key.space][static_cast<size_t>(key.number) + 1];
-    ++sum.events;
-    sum.mixed += Mix64(static_cast<uint64_t>(change.revision));
     int64_t& before = newest[change.key];
-    const bool checkable =
-        change.guard > model.history().base() || (change.guard >= 0 && before != 0);
+    const bool checkable = change.guard > history.base() || (change.guard >= 0 && before != 0);
     // A write that nobody knows the outcome of may lie between.
     if (checkable && !model.AnyUnknown(key)) {
       // A guard of 0 says that the key was not there; its delete has a revision.
@@ -39,6 +34,18 @@ ExpectedEvents::ExpectedEvents(const Model& model, CheckLog* checks) {
       });
     }
     before = change.deleted ? -change.revision : change.revision;
+  });
+}
+
+ExpectedEvents::ExpectedEvents(const Model& model) {
+  for (size_t i = 0; i < model.spaces(); ++i) {
+    running_.emplace_back(static_cast<size_t>(model.space(i).count()) + 1);
+  }
+  model.history().ForEach([&](const Change& change) {
+    const KeyRef key = model.RefOf(change.key);
+    Sum& sum = running_[key.space][static_cast<size_t>(key.number) + 1];
+    ++sum.events;
+    sum.mixed += Mix64(static_cast<uint64_t>(change.revision));
   });
   for (auto& sums : running_) {
     for (size_t n = 1; n < sums.size(); ++n) {

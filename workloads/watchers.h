@@ -23,13 +23,15 @@
 
 namespace quorate::workload {
 
+// What only the whole history of a phase shows: that no change lies between a guarded one and the
+// revision that its guard named. When nothing is outstanding.
+void CheckGuards(const Model& model, CheckLog* checks);
+
 // What watches must have delivered, by key: made from the History of a phase when nothing is
 // outstanding.
 class ExpectedEvents {
  public:
-  // Also checks what only the whole history shows: that no change lies between a guarded one and
-  // the revision its guard named.
-  ExpectedEvents(const Model& model, CheckLog* checks);
+  explicit ExpectedEvents(const Model& model);
 
   struct Sum {
     uint64_t events = 0;
