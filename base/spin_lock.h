@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <atomic>
+#include <mutex>  // std::lock_guard
 
 namespace quorate {
 

@@ -72,7 +72,10 @@ struct Node::Parts {
 
   absl::Status Bind();
   absl::Status OpenData();
-  absl::Status BuildReplica();
+  absl::Status BuildRaft();
+  void BuildReplica();
+  void BuildLoops();
+  void ConnectServices();
   void BuildServices();
   absl::Status ProposeAndWait(const etcdserverpb::InternalRaftRequest& request);
   absl::Status Publish();
@@ -172,7 +175,7 @@ absl::Status Node::Parts::OpenData() {
   return absl::OkStatus();
 }
 
-absl::Status Node::Parts::BuildReplica() {
+absl::Status Node::Parts::BuildRaft() {
   consensus::Config raft_config;
   raft_config.self = data.identity.member;
   raft_config.election_ticks = config.election_ticks;
@@ -193,7 +196,10 @@ absl::Status Node::Parts::BuildReplica() {
            {"commit-index", initial.hard_state.commit.value()},
            {"entries-to-replay", static_cast<uint64_t>(initial.entries.size())}});
   raft = std::make_unique<consensus::Raft>(raft_config, std::move(initial), random.get());
+  return absl::OkStatus();
+}
 
+void Node::Parts::BuildReplica() {
   engine->SetHeader({data.identity.cluster, data.identity.member, raft->term()});
   engine::WatchHub::Options hub_options;
   hub_options.progress_interval_ns = config.watch_progress_interval_ns;
@@ -207,7 +213,9 @@ absl::Status Node::Parts::BuildReplica() {
   replica_options.seal_interval_ns = config.backend_commit_interval_ns;
   replica_options.compaction_steps = config.compaction_steps;
   replica = std::make_unique<Replica>(replica_options, raft.get(), engine.get(), hub.get());
+}
 
+void Node::Parts::BuildLoops() {
   log_writer = std::make_unique<LogWriter>(
       data.log.get(), &clock, [this](LogIndex index, Term term) { loop->Durable(index, term); });
   BackendWriter::Options writer_options;
@@ -230,7 +238,9 @@ absl::Status Node::Parts::BuildReplica() {
   loop_options.warning_unary_ns = config.warning_unary_ns;
   loop = std::make_unique<ReplicaLoop>(loop_options, replica.get(), log_writer.get(),
                                        backend_writer.get(), workers.get(), &clock);
+}
 
+void Node::Parts::ConnectServices() {
   ids = std::make_unique<IdGenerator>(data.identity.member, clock.WallNs());
   context = {&config,       &clock,    loop.get(),          backend_writer.get(),
              workers.get(), ids.get(), data.identity.member};
@@ -243,7 +253,6 @@ absl::Status Node::Parts::BuildReplica() {
   metrics.log = data.log.get();
   metrics.allocator = allocator.get();
   metrics.transport_stats = [this] { return client_transport->stats(); };
-  return absl::OkStatus();
 }
 
 absl::Status Node::Parts::ProposeAndWait(const etcdserverpb::InternalRaftRequest& request) {
@@ -297,7 +306,10 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config) {
         "--memory-mlock: the system does not allow it; raise the memlock limit or drop the flag");
   }
   QR_RETURN_IF_ERROR(parts->OpenData());
-  QR_RETURN_IF_ERROR(parts->BuildReplica());
+  QR_RETURN_IF_ERROR(parts->BuildRaft());
+  parts->BuildReplica();
+  parts->BuildLoops();
+  parts->ConnectServices();
   return std::unique_ptr<Node>(new Node(std::move(parts)));
 }
 

@@ -13,7 +13,7 @@ EventPool::~EventPool() {
 std::shared_ptr<EventBatch> EventPool::Take() {
   EventBatch* batch = nullptr;
   {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard held(lock_);
     if (!idle_.empty()) {
       batch = idle_.back();
       idle_.pop_back();
@@ -29,7 +29,7 @@ void EventPool::Return(EventBatch* batch) {
   batch->events.clear();
   batch->revision = 0;
   if (batch->events.capacity() <= kEventsKeptMax) {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard held(lock_);
     if (idle_.size() < kIdleMax) {
       idle_.push_back(batch);
       return;

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "base/allocator.h"
+#include "base/spin_lock.h"
 #include "engine/mvcc/record.h"
 
 namespace quorate::engine {
@@ -29,7 +29,7 @@ class EventPool : public std::enable_shared_from_this<EventPool> {
   void Return(EventBatch* batch);
 
   Allocator* const allocator_;
-  std::mutex mutex_;
+  SpinLock lock_;
   std::vector<EventBatch*> idle_;
 };
 

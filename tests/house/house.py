@@ -230,7 +230,7 @@ def names(tree):
     for name in tree.named(*SOURCE, ".py", ".sh", ".proto"):
         path = Path(name)
         bad = [part for part in (*path.parts[:-1], path.stem)
-               if not snake.match(part) and not part.startswith(".")]
+               if not snake.match(part) and not part.startswith(".") and part != "__init__"]
         if bad:
             found.append(Violation(name, f"'{bad[0]}' is not snake_case"))
     return found
