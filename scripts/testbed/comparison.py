@@ -6,7 +6,7 @@ Only complete runs count. A void, partial or failed run is listed and never aver
 import statistics
 from dataclasses import dataclass
 
-from . import intervals, metrics
+from . import figures, intervals, metrics
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,19 @@ class Comparison:
                    for phase in run["numbers"]["phases"] if phase["name"] == slot.phase
                    for row in phase["operations"] if row["name"] == slot.operation)
 
+    def overloaded(self, variant, slot):
+        """(runs in which operations were due and never sent, all runs) of a variant."""
+        runs = self.of(variant, slot.workload)
+        found = [metrics.values(run, slot.phase, slot.operation) for run in runs]
+        return sum("overloaded" in values for values in found), len(runs)
+
     def values(self, variant, workload, metric, phase=None, operation=None):
-        """{repetition: value}; runs without it are absent."""
+        """{repetition: value}; runs without it are absent. Latencies of the runs that kept up
+        would flatter a variant that did not always keep up: then there are none at all."""
         found = {}
+        slot = Slot(workload, phase, operation)
+        if metric in metrics.LATENCIES and self.overloaded(variant, slot)[0]:
+            return found
         for run in self.of(variant, workload):
             value = metrics.values(run, phase, operation).get(metric)
             if value is not None:
@@ -78,6 +88,13 @@ class Comparison:
     def median(self, variant, slot, metric):
         found = self.values(variant, slot.workload, metric, slot.phase, slot.operation)
         return statistics.median(found.values()) if found else None
+
+    def text(self, variant, slot, metric):
+        """The median as it stands in a table."""
+        bad, runs = self.overloaded(variant, slot)
+        if bad and metric in metrics.LATENCIES:
+            return f"overloaded {bad}/{runs}"
+        return figures.text(metric, self.median(variant, slot, metric))
 
     def ratio(self, variant, slot, metric):
         pair = [self.values(name, slot.workload, metric, slot.phase, slot.operation)
@@ -93,6 +110,10 @@ class Comparison:
             why = None
             if found is None:
                 why = self.absent.get(rule.variant) or self.absent.get(self.experiment.baseline)
+                for name in (rule.variant, self.experiment.baseline):
+                    bad, runs = self.overloaded(name, slot)
+                    if bad and rule.metric in metrics.LATENCIES:
+                        why = why or f"{name} was overloaded in {bad} of {runs} runs"
                 if why is None and rule.workload not in self.workloads:
                     why = "this workload was not part of the run"
                 why = why or "no repetition has a value for both"

@@ -142,5 +142,5 @@ def values(run, phase=None, operation=None):
     rows = [r for r in rows if operation in (None, r["name"])]
     if rows:
         row = max(rows, key=lambda r: r["ok"])
-        found.update({k: row[k] for k in LATENCIES if k in row})
+        found.update({k: row[k] for k in (*LATENCIES, "overloaded") if k in row})
     return found

@@ -128,7 +128,7 @@ def _verdicts(comparison):
 
 def _cell(comparison, variant, slot, metric):
     value = comparison.median(variant, slot, metric)
-    text = esc(figures.text(metric, value))
+    text = esc(comparison.text(variant, slot, metric))
     if value is None or variant == comparison.experiment.baseline:
         return f"<td>{text}</td>"
     found = comparison.ratio(variant, slot, metric)
@@ -153,7 +153,8 @@ def _short_table(comparison):
                 rows.append(f"<tr><td>{esc(variant)}{star}</td>{cells}</tr>")
     return (f"<h2>Numbers</h2><p class=caption>Medians over repetitions; below them the ratio to the "
             f"baseline ★, coloured where its 95 % interval leaves out 1. Memory, syncs and bytes are "
-            f"of the whole run.</p><div class=wide><table><tr><th></th>{headings}</tr>"
+            f"of the whole run. <i>overloaded n/m</i>: in n of m runs the variant did not keep up with "
+            f"the offered rate, so its latencies would leave out the worst.</p><div class=wide><table><tr><th></th>{headings}</tr>"
             f"{''.join(rows)}</table></div>")
 
 

@@ -17,14 +17,15 @@ def table(comparison):
             rows.append([slot.title])
             for variant in comparison.variants:
                 mark = " *" if variant == comparison.experiment.baseline else ""
-                cells = [figures.text(c, comparison.median(variant, slot, c)) for c in COLUMNS]
+                cells = [comparison.text(variant, slot, c) for c in COLUMNS]
                 rows.append([f"  {variant}{mark}", *cells])
     return headings, rows
 
 
 def lines_after(comparison):
     """What is said below the table."""
-    out = [f"medians of {comparison.experiment.repetitions} repetitions; * is the baseline"]
+    out = [f"medians of {comparison.experiment.repetitions} repetitions; * is the baseline; "
+           "overloaded n/m: in n of m runs operations were due and never sent"]
     for rule, found, verdict, why in comparison.verdicts():
         detail = f": {found}" if found else f": {why}"
         out.append(f"{verdict.upper():<14} {rule.text}{detail}")

@@ -220,6 +220,18 @@ class Comparisons(unittest.TestCase):
         text = "\n".join(terminal.lines_after(compared))
         self.assertIn("void, WRONG value", text)
 
+    def test_one_overloaded_run_takes_all_latencies_of_the_variant(self):
+        slow = run("b", 2, 2e6)
+        operation = slow["numbers"]["phases"][0]["operations"][0]
+        del operation["p50"], operation["p99"]
+        operation["overloaded"] = True
+        runs = [run("a", i, 4e6) for i in range(3)] + [run("b", i, 2e6) for i in range(2)] + [slow]
+        compared = Comparison(self.experiment, runs, {})
+        self.assertIsNone(compared.median("b", self.slot, "p99"))
+        self.assertEqual(compared.text("b", self.slot, "p99"), "overloaded 1/3")
+        self.assertEqual(compared.text("b", self.slot, "throughput"), "5.0/s")
+        self.assertIsNone(compared.ratio("b", self.slot, "p99"))
+
     def test_an_absent_variant_is_named(self):
         compared = Comparison(self.experiment, [run("a", 0, 4e6)], {"b": "it was not built"})
         self.assertEqual(compared.variants, ["a"])
