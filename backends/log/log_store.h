@@ -30,7 +30,8 @@ struct LogIdentity {
   bool operator==(const LogIdentity&) const = default;
 };
 
-enum class LogSync { kFdatasync, kDsync, kNone };  // kNone: experiments only
+// kNone: experiments only. Power loss then costs any number of entries at the end.
+enum class LogSync { kFdatasync, kDsync, kNone };
 
 struct LogOptions {
   std::string dir;
@@ -53,16 +54,20 @@ class LogStore {
  public:
   virtual ~LogStore() = default;
 
-  // Hands entries (contiguous; an index <= last_index replaces it and all after) and, if given, the
-  // hard state to the operating system in one batch. Not durable before Sync.
+  // Hands entries and, if given, the hard state to the operating system in one batch. Each entry
+  // follows the one before it, or replaces an older one and all after that; none lies before
+  // first_index(). The commit of the hard state is not beyond the last entry. Not durable before
+  // Sync; a crash may keep any number of whole records of it, from the first on. After a failure
+  // nothing more is written, and every later Append and Sync answers that failure.
   virtual absl::Status Append(std::span<const Entry> entries, const HardState* hard_state) = 0;
   // Everything appended before is durable when it returns.
   virtual absl::Status Sync() = 0;
-  // Entries up to and including `index` are no longer needed. Whole segments are recycled.
+  // Entries up to and including `index` are durable, committed and no longer needed. Only whole
+  // segments go, so first_index() may stay below index + 1; their files are used again.
   virtual absl::Status TruncatePrefix(LogIndex index) = 0;
 
   // Visits entries [first, last] in order until the visitor answers false. kOutOfRange when first
-  // is below first_index() or last is above last_index().
+  // is below first_index() or last is above last_index(), also when that becomes so meanwhile.
   virtual absl::Status Read(LogIndex first, LogIndex last,
                             absl::FunctionRef<bool(const Entry&)> visitor) const = 0;
   // Term of an entry in [first_index-1, last_index]; nullopt outside.
@@ -78,7 +83,8 @@ class LogStore {
 absl::StatusOr<std::unique_ptr<LogStore>> CreateSegmentedLog(const LogOptions& options,
                                                              const LogIdentity& identity);
 // Opens an existing log, repairing a torn tail (logged with file and offset). kNotFound when the
-// folder holds no log; kDataLoss for any other damage.
+// folder holds no log; kDataLoss for any other damage, kFailedPrecondition for a newer format or
+// files of two members: the text names file, offset and the way out.
 absl::StatusOr<std::unique_ptr<LogStore>> OpenSegmentedLog(const LogOptions& options);
 // Lives in memory only: tests, the simulator, and the reference of the conformance suite.
 std::unique_ptr<LogStore> CreateMemoryLog(const LogIdentity& identity);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <vector>
 
 #include "backends/log/log_store.h"
 #include "base/check.h"
@@ -42,16 +43,19 @@ class MemoryLog final : public LogStore {
   }
   absl::Status Read(LogIndex first, LogIndex last,
                     absl::FunctionRef<bool(const Entry&)> visitor) const override {
-    for (LogIndex index = first; index <= last; ++index) {
-      Entry entry;
-      {
-        std::lock_guard lock(mutex_);
-        if (index < first_ || index > Last()) {
-          return absl::OutOfRangeError(StrCat("log entry ", index.value(), " is not in [",
-                                              first_.value(), ", ", Last().value(), "]"));
-        }
-        entry = entries_[index.value() - first_.value()];
+    std::vector<Entry> entries;
+    {
+      std::lock_guard lock(mutex_);
+      if (first <= last && (first < first_ || last > Last())) {
+        return absl::OutOfRangeError(StrCat("log entries ", first.value(), " to ", last.value(),
+                                            " are not in [", first_.value(), ", ", Last().value(),
+                                            "]"));
       }
+      for (LogIndex index = first; index <= last; ++index) {
+        entries.push_back(entries_[index.value() - first_.value()]);
+      }
+    }
+    for (const Entry& entry : entries) {
       if (!visitor(entry)) break;
     }
     return absl::OkStatus();

@@ -1,3 +1,25 @@
+// Layout (little-endian). A segment file is preallocated and begins with a block of 4096 bytes:
+//    0 magic "QRLOGSEG"     8 format version u32 (1)      12 zero u32
+//   16 sequence u64        24 first index u64             32 term before first u64
+//   40 member u64          48 cluster u64                 56 incarnation u64
+//   64 hard state: term u64, vote u64, commit u64 (as of the creation of the segment)
+//   88 crc32c u32 of bytes 0..87
+// Magic, version and the checksum keep their places in every later version.
+//
+// Records follow, each padded with zeros to 8 bytes:
+//    0 crc32c u32 over: incarnation u64, file offset u64, bytes 4..9, bytes 12..31, the payload
+//    4 length u32 of the payload
+//    8 type u8: 1 entry, 2 hard state     9 entry type u8
+//   10 the lower half, u16, of that checksum's value before the payload
+//   12 offset / 8 u32 up to which the segment was synced when this was written
+//   16 term u64   24 index u64 (hard state: commit)
+//   32 payload (hard state: vote u64)
+// 32 zero bytes end the segment; the next append overwrites them.
+//
+// The check of the header alone (at 10) is there for the search through what a torn write or an
+// earlier use of the file left behind: without it, bytes that a client once wrote could name any
+// length, and each would cost a checksum over as much.
+
 #include "backends/log/segment.h"
 
 #include <cstring>
@@ -12,8 +34,14 @@ namespace {
 constexpr std::string_view kMagic = "QRLOGSEG";
 constexpr size_t kHeaderBytes = 88;  // before its checksum
 
+void Put16(char* out, uint16_t value) { memcpy(out, &value, 2); }
 void Put32(char* out, uint32_t value) { memcpy(out, &value, 4); }
 void Put64(char* out, uint64_t value) { memcpy(out, &value, 8); }
+uint16_t Get16(const char* in) {
+  uint16_t value;
+  memcpy(&value, in, 2);
+  return value;
+}
 uint32_t Get32(const char* in) {
   uint32_t value;
   memcpy(&value, in, 4);
@@ -25,14 +53,15 @@ uint64_t Get64(const char* in) {
   return value;
 }
 
-uint32_t RecordCrc(uint64_t incarnation, uint64_t offset, std::string_view rest,
-                   std::string_view payload) {
-  char seed[16];
-  Put64(seed, incarnation);
-  Put64(seed + 8, offset);
-  uint32_t crc = Crc32c(0, {seed, sizeof(seed)});
-  crc = Crc32c(crc, rest);
-  return Crc32c(crc, payload);
+// The checksum before the payload.
+uint32_t HeaderCrc(const RecordPlace& place, const char* header) {
+  constexpr size_t kPlaceBytes = 16;
+  char covered[kPlaceBytes + 6 + 20];
+  Put64(covered, place.incarnation);
+  Put64(covered + 8, place.offset);
+  memcpy(covered + kPlaceBytes, header + 4, 6);
+  memcpy(covered + kPlaceBytes + 6, header + 12, 20);
+  return Crc32c(0, {covered, sizeof(covered)});
 }
 
 }  // namespace
@@ -57,19 +86,17 @@ std::string EncodeSegmentHeader(const SegmentHeader& header) {
 
 absl::StatusOr<SegmentHeader> DecodeSegmentHeader(std::string_view block, const std::string& path) {
   if (block.size() < kHeaderBlockBytes || block.substr(0, kMagic.size()) != kMagic) {
-    return absl::DataLossError(
-        StrCat(path, ": offset 0: this is not a log segment; restore the data directory"));
+    return absl::DataLossError(StrCat(path, ": offset 0: this is not a log segment"));
   }
   const char* in = block.data();
   if (Get32(in + kHeaderBytes) != Crc32c(0, {in, kHeaderBytes})) {
-    return absl::DataLossError(
-        StrCat(path, ": offset 0: the segment header is damaged; restore the data directory"));
+    return absl::DataLossError(StrCat(path, ": offset 0: the segment header is damaged"));
   }
   const uint32_t version = Get32(in + 8);
   if (version > kFormatVersion) {
-    return absl::FailedPreconditionError(StrCat(path, ": log format ", version,
-                                                " is newer than this program's ", kFormatVersion,
-                                                "; start the newer version"));
+    return absl::FailedPreconditionError(
+        StrCat(path, ": offset 8: log format ", version, " is newer than this program's ",
+               kFormatVersion, "; start the version that wrote it, or a newer one"));
   }
   SegmentHeader header;
   header.sequence = Get64(in + 16);
@@ -81,37 +108,59 @@ absl::StatusOr<SegmentHeader> DecodeSegmentHeader(std::string_view block, const 
   return header;
 }
 
-void EncodeRecordHeader(const RecordFields& fields, std::string_view payload, uint64_t incarnation,
-                        uint64_t offset, char* out) {
-  memset(out, 0, kRecordHeaderBytes);
+uint32_t EncodeRecordHeader(const RecordFields& fields, std::string_view payload,
+                            const RecordPlace& place, char* out) {
+  QR_CHECK(payload.size() <= UINT32_MAX);
+  QR_CHECK(fields.synced_offset / kRecordAlignment <= UINT32_MAX);
+  QR_CHECK(place.offset % kRecordAlignment == 0);
   Put32(out + 4, static_cast<uint32_t>(payload.size()));
   out[8] = static_cast<char>(fields.type);
   out[9] = static_cast<char>(fields.entry_type);
-  Put32(out + 12, static_cast<uint32_t>(fields.synced_offset / 8));
+  Put32(out + 12, static_cast<uint32_t>(fields.synced_offset / kRecordAlignment));
   Put64(out + 16, fields.term.value());
   Put64(out + 24, fields.index.value());
-  Put32(out, RecordCrc(incarnation, offset, {out + 4, kRecordHeaderBytes - 4}, payload));
+  const uint32_t header_crc = HeaderCrc(place, out);
+  Put16(out + 10, static_cast<uint16_t>(header_crc));
+  const uint32_t crc = Crc32c(header_crc, payload);
+  Put32(out, crc);
+  return crc;
 }
 
-absl::StatusOr<Record> DecodeRecord(std::string_view data, uint64_t offset, uint64_t incarnation,
-                                    uint64_t file_offset) {
+absl::StatusOr<Record> DecodeRecord(std::string_view data, const RecordPlace& place) {
   Record record;
-  if (offset + kRecordHeaderBytes > data.size()) return record;
-  const char* in = data.data() + offset;
-  const std::string_view header(in, kRecordHeaderBytes);
-  if (header.find_first_not_of('\0') == std::string_view::npos) return record;
+  if (data.size() < kRecordHeaderBytes) return record;
+  if (data.substr(0, kRecordHeaderBytes).find_first_not_of('\0') == std::string_view::npos) {
+    return record;
+  }
+  const char* in = data.data();
+  const uint32_t header_crc = HeaderCrc(place, in);
+  if (Get16(in + 10) != static_cast<uint16_t>(header_crc)) {
+    return absl::DataLossError("the checksum of the record's header does not match");
+  }
   const uint32_t length = Get32(in + 4);
-  if (offset + kRecordHeaderBytes + length > data.size()) {
+  if (kRecordHeaderBytes + uint64_t{length} > data.size()) {
     return absl::DataLossError("the record is longer than the segment");
   }
-  record.payload = data.substr(offset + kRecordHeaderBytes, length);
-  if (Get32(in) != RecordCrc(incarnation, file_offset, header.substr(4), record.payload)) {
-    return absl::DataLossError("the checksum does not match");
+  record.payload = data.substr(kRecordHeaderBytes, length);
+  record.crc = Get32(in);
+  if (record.crc != Crc32c(header_crc, record.payload)) {
+    return absl::DataLossError("the checksum of the record does not match");
   }
   record.fields = {static_cast<RecordType>(in[8]), static_cast<EntryType>(in[9]),
-                   uint64_t{Get32(in + 12)} * 8, Term(Get64(in + 16)), LogIndex(Get64(in + 24))};
+                   uint64_t{Get32(in + 12)} * kRecordAlignment, Term(Get64(in + 16)),
+                   LogIndex(Get64(in + 24))};
   record.bytes = PaddedRecordBytes(length);
   return record;
+}
+
+void EncodeVote(MemberId vote, char* out) { Put64(out, vote.value()); }
+
+absl::StatusOr<HardState> HardStateOf(const Record& record) {
+  QR_CHECK(record.fields.type == RecordType::kHardState);
+  if (record.payload.size() != kVoteBytes) {
+    return absl::DataLossError(StrCat("a hard state of ", record.payload.size(), " bytes"));
+  }
+  return HardState{record.fields.term, MemberId(Get64(record.payload.data())), record.fields.index};
 }
 
 }  // namespace quorate::log

@@ -1,4 +1,5 @@
-// One segment file of the log and the layout of its records; see segmented_log.cc for the whole.
+// One segment file of the log: the layout of its header and of its records (written down in
+// segment.cc and docs/formats/log.md). Pure functions; any thread.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +17,17 @@ namespace quorate::log {
 
 inline constexpr uint64_t kHeaderBlockBytes = 4096;
 inline constexpr uint32_t kRecordHeaderBytes = 32;
+inline constexpr uint32_t kRecordAlignment = 8;
 inline constexpr uint32_t kFormatVersion = 1;
 
 enum class RecordType : uint8_t { kEnd = 0, kEntry = 1, kHardState = 2 };
 
 struct SegmentHeader {
   uint64_t sequence = 0;
-  LogIndex first;          // of the first entry written to it
-  Term term_before_first;  // term of entry first - 1
+  // Entries from here on are not in older segments: one behind the last entry at creation. A record
+  // in this one may all the same replace an older entry.
+  LogIndex first;
+  Term term_before_first;  // of entry first - 1, at creation
   LogIdentity identity;
   uint64_t incarnation = 0;
   HardState hard_state;  // as of creation
@@ -34,10 +38,10 @@ std::string EncodeSegmentHeader(const SegmentHeader& header);  // kHeaderBlockBy
 absl::StatusOr<SegmentHeader> DecodeSegmentHeader(std::string_view block, const std::string& path);
 
 inline uint64_t PaddedRecordBytes(uint64_t payload_bytes) {
-  return (kRecordHeaderBytes + payload_bytes + 7) / 8 * 8;
+  return (kRecordHeaderBytes + payload_bytes + kRecordAlignment - 1) / kRecordAlignment *
+         kRecordAlignment;
 }
 
-// Fills `out` (kRecordHeaderBytes) for a record at `offset` with this payload.
 struct RecordFields {
   RecordType type = RecordType::kEnd;
   EntryType entry_type = EntryType::kNormal;
@@ -45,19 +49,34 @@ struct RecordFields {
   // cannot be a torn tail.
   uint64_t synced_offset = kHeaderBlockBytes;
   Term term;
-  LogIndex index;
+  LogIndex index;  // of a hard state: its commit
 };
-void EncodeRecordHeader(const RecordFields& fields, std::string_view payload, uint64_t incarnation,
-                        uint64_t offset, char* out);
+
+// Where a record lies; part of its checksums, so that it is not taken for one anywhere else, nor in
+// another use of the file.
+struct RecordPlace {
+  uint64_t incarnation = 0;
+  uint64_t offset = 0;  // in the file
+};
+
+// Fills `out` (kRecordHeaderBytes) for a record at `place` with this payload; returns its checksum.
+uint32_t EncodeRecordHeader(const RecordFields& fields, std::string_view payload,
+                            const RecordPlace& place, char* out);
 
 struct Record {
   RecordFields fields;
   std::string_view payload;
   uint64_t bytes = 0;  // with header and padding
+  uint32_t crc = 0;
 };
-// What stands at `offset` of `data`: a record, the end (type kEnd, bytes 0), or kDataLoss when it
-// is neither. `file_offset` is where that place lies in the file.
-absl::StatusOr<Record> DecodeRecord(std::string_view data, uint64_t offset, uint64_t incarnation,
-                                    uint64_t file_offset);
+// What stands at the beginning of `data`, which was read from `place`: a record, the end (type
+// kEnd, bytes 0), or kDataLoss when it is neither.
+absl::StatusOr<Record> DecodeRecord(std::string_view data, const RecordPlace& place);
+
+// A hard state as a record: its payload is the vote.
+inline constexpr size_t kVoteBytes = 8;
+void EncodeVote(MemberId vote, char* out);
+// kDataLoss when the payload has another size.
+absl::StatusOr<HardState> HardStateOf(const Record& record);
 
 }  // namespace quorate::log
