@@ -26,9 +26,9 @@ Replica::Replica(const ReplicaOptions& options, consensus::Raft* raft, engine::E
 
 void Replica::Tick(int64_t now_ns) {
   raft_->Tick();
-  engine_->lessor().SetNow(now_ns);
-  RevokeExpired(now_ns);
+  for (auto& job : std::exchange(not_run_, {})) hub_->Finish(std::move(job));
   hub_->Tick(now_ns);
+  ticked_ = true;
 }
 
 void Replica::Propose(Proposal proposal) {
@@ -58,37 +58,61 @@ void Replica::Flushed(uint64_t sequence) { engine_->Flushed(sequence); }
 
 void Replica::CatchUpDone(std::unique_ptr<engine::CatchUpJob> job) { hub_->Finish(std::move(job)); }
 
+void Replica::HashDone(std::unique_ptr<engine::CompactionHash> done) {
+  hashing_.erase(std::find(hashing_.begin(), hashing_.end(), done->revision()));
+  engine_->KeepCompactionHash(std::move(done));
+}
+
 Effects Replica::Advance(int64_t now_ns) {
   Effects effects;
+  engine_->lessor().SetNow(now_ns);  // what is granted now counts from now, not from the last tick
   effects.completions.swap(refused_);
   SubmitBatch(now_ns, &effects);
   AskReadIndex();
   CollectOutput(&effects);
   ApplyCommitted(now_ns, &effects);
   FollowLeadership(now_ns);
-  if (effects.applied != 0) {
-    for (auto& task : std::exchange(when_applied_, {})) task(*this);
+  if (effects.applied != 0 || ticked_) {
+    // Also after each applied revoke: the next ones must not wait for a tick.
+    RevokeExpired(now_ns);
+    ticked_ = false;
+    for (auto& task : std::exchange(later_, {})) task(*this);
   }
   ServeReads();
   PublishEvents();
-  if (compact_slice_) {
-    compact_slice_ = false;
-    if (engine_->CompactionPending() && !engine_->WindowFull()) {
-      engine_->CompactSlice(options_.compaction_steps);
-    }
-  }
+  Compact(&effects);
   SealAndFlush(now_ns, &effects);
   AnswerCompacted(&effects);
   ExpireOverdue(now_ns, &effects);
-  for (std::unique_ptr<engine::CatchUpJob>& job : hub_->TakeJobs()) {
-    absl::StatusOr<std::unique_ptr<engine::HistoryReader>> history = engine_->NewHistoryReader();
-    QR_CHECK_MSG(history.ok(), ToStd(history.status().message()));
-    effects.catch_up.push_back({std::move(job), *std::move(history)});
-  }
+  TakeCatchUp(&effects);
   // A compaction that has to wait (for the backend, for a pinned read) goes on with the input that
   // frees it.
-  effects.more = raft_->HasOutput() || (engine_->CompactionPending() && !engine_->WindowFull());
+  const bool revokes =
+      raft_->role() == consensus::Role::kLeader && !batch_.empty() && BatchIsDue(now_ns);
+  effects.more =
+      revokes || raft_->HasOutput() || (engine_->CompactionPending() && !engine_->WindowFull());
   return effects;
+}
+
+void Replica::Compact(Effects* effects) {
+  if (!std::exchange(compact_slice_, false)) return;
+  if (!engine_->CompactionPending() || engine_->WindowFull()) return;
+  if (std::unique_ptr<engine::CompactionHash> hash = engine_->TakeCompactionHash()) {
+    hashing_.push_back(hash->revision());
+    effects->compaction_hashes.push_back(std::move(hash));
+  }
+  engine_->CompactSlice(options_.compaction_steps);
+}
+
+void Replica::TakeCatchUp(Effects* effects) {
+  for (std::unique_ptr<engine::CatchUpJob>& job : hub_->TakeJobs()) {
+    absl::StatusOr<std::unique_ptr<engine::HistoryReader>> history = engine_->NewHistoryReader();
+    if (history.ok()) {
+      effects->catch_up.push_back({std::move(job), *std::move(history)});
+    } else {
+      not_run_.push_back(std::move(job));
+    }
+  }
 }
 
 bool Replica::BatchIsDue(int64_t now_ns) const {
@@ -249,7 +273,7 @@ void Replica::FollowLeadership(int64_t now_ns) {
   if (leads == was_leader_) return;
   was_leader_ = leads;
   if (leads) {
-    engine_->lessor().Promote(now_ns, 0);
+    engine_->lessor().Promote(now_ns, options_.election_timeout_ns);
   } else {
     engine_->lessor().Demote();
   }
@@ -265,8 +289,8 @@ void Replica::SealAndFlush(int64_t now_ns, Effects* effects) {
   effects->chunks = engine_->TakeSealed(seal);
 }
 
-void Replica::WhenApplied(absl::AnyInvocable<void(Replica&)> task) {
-  when_applied_.push_back(std::move(task));
+void Replica::RunLater(absl::AnyInvocable<void(Replica&)> task) {
+  later_.push_back(std::move(task));
 }
 
 void Replica::WaitPhysicallyCompacted(int64_t revision, Completion completion) {
@@ -277,7 +301,9 @@ void Replica::WaitPhysicallyCompacted(int64_t revision, Completion completion) {
 void Replica::AnswerCompacted(Effects* effects) {
   const int64_t done = engine_->PhysicallyCompacted();
   std::erase_if(compaction_waits_, [&](CompactionWait& wait) {
-    if (wait.revision > done) return false;
+    const bool hashing = std::any_of(hashing_.begin(), hashing_.end(),
+                                     [&](int64_t revision) { return revision <= wait.revision; });
+    if (wait.revision > done || hashing) return false;
     effects->completions.push_back(std::move(wait.completion));
     return true;
   });
