@@ -8,7 +8,6 @@
 #include "engine/cluster/member_json.h"
 #include "engine/errors.h"
 #include "proto/raft_internal.pb.h"
-#include "proto/raftpb.pb.h"
 
 namespace quorate::server {
 
@@ -190,10 +189,7 @@ void Replica::ApplyCommitted(int64_t now_ns, Effects* effects) {
     ApplyOne(entry, now_ns, effects);
     ++effects->applied;
   }
-  const uint64_t applied = engine_->applied_index().value();
-  if (effects->applied != 0 && applied > options_.peer_entries_kept) {
-    raft_->Compacted(LogIndex(applied - options_.peer_entries_kept));
-  }
+  if (effects->applied != 0) raft_->Applied(engine_->applied_index());
 }
 
 void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
@@ -220,21 +216,18 @@ void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
 }
 
 void Replica::ApplyConfChange(const Entry& entry) {
-  raftpb::ConfChange change;
-  QR_CHECK_MSG(change.ParseFromArray(entry.data.data(), static_cast<int>(entry.data.size())),
-               "a committed configuration entry cannot be read");
-  consensus::ConfState state = raft_->conf_state();
-  if (change.type() == raftpb::ConfChangeAddNode) {
-    const MemberId id(change.node_id());
-    if (std::find(state.voters.begin(), state.voters.end(), id) == state.voters.end()) {
-      state.voters.push_back(id);
-      std::sort(state.voters.begin(), state.voters.end());
-    }
-    if (std::optional<etcdserverpb::Member> member = engine::ParseMemberJson(change.context())) {
+  absl::StatusOr<consensus::ConfChange> change =
+      consensus::DecodeConfChange(entry.type, entry.data);
+  QR_CHECK_MSG(change.ok(), "a committed configuration entry cannot be read");
+  if (change->changes.size() == 1 &&
+      change->changes[0].type == consensus::ConfChangeType::kAddVoter) {
+    if (std::optional<etcdserverpb::Member> member =
+            engine::ParseMemberJson(change->context.view())) {
       engine_->BootstrapMember(*member);
     }
   }
-  raft_->ApplyConfState(state);
+  const absl::StatusOr<consensus::ConfState> state = raft_->ApplyConfChange(*change);
+  QR_CHECK_MSG(state.ok(), ToStd(state.status().message()));
 }
 
 void Replica::ServeReads() {

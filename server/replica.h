@@ -83,7 +83,6 @@ struct ReplicaOptions {
   int64_t election_timeout_ns = 1'000'000'000;  // what leases get on top from a new leader
   uint32_t compaction_steps = 1000;
   uint32_t apply_backlog_max = 5000;  // committed and not applied: more proposals are refused
-  uint64_t peer_entries_kept = 5000;  // applied entries that stay in memory for followers
 };
 
 class Replica {
