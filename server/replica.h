@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -109,6 +110,11 @@ class Replica {
   // One slice of pending compaction with the next Advance.
   void CompactSlice() { compact_slice_ = true; }
 
+  // `observer` sees every entry as it is applied: the judge of a simulation.
+  void ObserveApply(std::function<void(const Entry&)> observer) {
+    apply_observer_ = std::move(observer);
+  }
+
   Effects Advance(int64_t now_ns);
 
   // --- looks
@@ -178,6 +184,7 @@ class Replica {
   std::vector<Completion> refused_;  // answers decided while taking inputs
   int64_t compact_revision_seen_ = -1;
   int64_t last_seal_ns_ = 0;
+  std::function<void(const Entry&)> apply_observer_;
   bool seal_now_ = false;
   bool compact_slice_ = false;
   bool was_leader_ = false;
