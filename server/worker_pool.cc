@@ -27,6 +27,18 @@ void WorkerPool::Submit(absl::AnyInvocable<void()> work) {
   ready_.notify_one();
 }
 
+bool WorkerPool::Poll() {
+  absl::AnyInvocable<void()> work;
+  {
+    std::lock_guard lock(mutex_);
+    if (work_.empty()) return false;
+    work = std::move(work_.front());
+    work_.pop_front();
+  }
+  work();
+  return true;
+}
+
 void WorkerPool::Run() {
   SetThreadName("worker");
   for (;;) {

@@ -22,6 +22,9 @@ class WorkerPool {
   // one slice per large range, requests by their streams).
   void Submit(absl::AnyInvocable<void()> work);
 
+  // Runs one piece of work on the calling thread; false = there was none. For a pool of no threads.
+  bool Poll();
+
  private:
   void Run();
 
