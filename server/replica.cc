@@ -27,9 +27,9 @@ Replica::Replica(const ReplicaOptions& options, consensus::Raft* raft, engine::E
 
 void Replica::Tick(int64_t now_ns) {
   if (Replayed()) raft_->Tick();
-  engine_->lessor().SetNow(now_ns);
-  RevokeExpired(now_ns);
+  for (auto& job : std::exchange(not_run_, {})) hub_->Finish(std::move(job));
   hub_->Tick(now_ns);
+  ticked_ = true;
 }
 
 void Replica::Receive(consensus::Message message) { raft_->Receive(std::move(message)); }
@@ -43,43 +43,65 @@ void Replica::Flushed(uint64_t sequence) { engine_->Flushed(sequence); }
 
 void Replica::CatchUpDone(std::unique_ptr<engine::CatchUpJob> job) { hub_->Finish(std::move(job)); }
 
+void Replica::HashDone(std::unique_ptr<engine::CompactionHash> done) {
+  hashing_.erase(std::find(hashing_.begin(), hashing_.end(), done->revision()));
+  engine_->KeepCompactionHash(std::move(done));
+}
+
 Effects Replica::Advance(int64_t now_ns) {
   Effects effects;
+  engine_->lessor().SetNow(now_ns);  // what is granted now counts from now, not from the last tick
   effects.completions.swap(refused_);
   SubmitBatch(now_ns, &effects);
+  const size_t kept = batch_.size();
   AskReadIndex(now_ns);
   CollectOutput(&effects);
   ApplyCommitted(now_ns, &effects);
   FollowLeadership(now_ns);
-  if (effects.applied != 0) {
-    for (auto& task : std::exchange(when_applied_, {})) task(*this);
-    RevokeExpired(now_ns);  // a revocation that was applied makes room for the next
+  if (effects.applied != 0 || ticked_) {
+    // Also after each applied revoke: the next ones must not wait for a tick.
+    RevokeExpired(now_ns);
+    ticked_ = false;
+    for (auto& task : std::exchange(later_, {})) task(*this);
   }
   ServeReads();
   PublishEvents();
-  if (compact_slice_) {
-    compact_slice_ = false;
-    if (engine_->CompactionPending() && !engine_->WindowFull()) {
-      engine_->CompactSlice(options_.compaction_steps);
-    }
-  }
+  Compact(&effects);
   if (!effects.snapshots_wanted.empty()) seal_now_ = true;
   SealAndFlush(now_ns, &effects);
   AnswerCompacted(&effects);
   ExpireProposals(now_ns, &effects);
   ExpireReads(now_ns);
-  for (std::unique_ptr<engine::CatchUpJob>& job : hub_->TakeJobs()) {
-    absl::StatusOr<std::unique_ptr<engine::HistoryReader>> history = engine_->NewHistoryReader();
-    QR_CHECK_MSG(history.ok(), ToStd(history.status().message()));
-    effects.catch_up.push_back({std::move(job), *std::move(history)});
-  }
+  TakeCatchUp(&effects);
   // A compaction that has to wait (for the backend, for a pinned read) goes on with the input that
-  // frees it. Proposals that waited for an apply (of a configuration, of the own first entry) or
-  // came up during it want another round.
-  const bool batch_may_go = effects.applied != 0 && !batch_.empty();
+  // frees it. Proposals that waited for an apply (of a configuration) or came up during it want
+  // another round; others that no leader takes wait for an input.
+  const bool batch_may_go = raft_->role() == consensus::Role::kLeader && BatchIsDue(now_ns) &&
+                            batch_.size() > (effects.applied != 0 ? 0 : kept);
   effects.more = raft_->HasOutput() || batch_may_go ||
                  (engine_->CompactionPending() && !engine_->WindowFull());
   return effects;
+}
+
+void Replica::Compact(Effects* effects) {
+  if (!std::exchange(compact_slice_, false)) return;
+  if (!engine_->CompactionPending() || engine_->WindowFull()) return;
+  if (std::unique_ptr<engine::CompactionHash> hash = engine_->TakeCompactionHash()) {
+    hashing_.push_back(hash->revision());
+    effects->compaction_hashes.push_back(std::move(hash));
+  }
+  engine_->CompactSlice(options_.compaction_steps);
+}
+
+void Replica::TakeCatchUp(Effects* effects) {
+  for (std::unique_ptr<engine::CatchUpJob>& job : hub_->TakeJobs()) {
+    absl::StatusOr<std::unique_ptr<engine::HistoryReader>> history = engine_->NewHistoryReader();
+    if (history.ok()) {
+      effects->catch_up.push_back({std::move(job), *std::move(history)});
+    } else {
+      not_run_.push_back(std::move(job));
+    }
+  }
 }
 
 void Replica::CollectOutput(Effects* effects) {
@@ -197,8 +219,8 @@ void Replica::SealAndFlush(int64_t now_ns, Effects* effects) {
   effects->chunks = engine_->TakeSealed(seal);
 }
 
-void Replica::WhenApplied(absl::AnyInvocable<void(Replica&)> task) {
-  when_applied_.push_back(std::move(task));
+void Replica::RunLater(absl::AnyInvocable<void(Replica&)> task) {
+  later_.push_back(std::move(task));
 }
 
 void Replica::WaitPhysicallyCompacted(int64_t revision, Completion completion) {
@@ -209,7 +231,9 @@ void Replica::WaitPhysicallyCompacted(int64_t revision, Completion completion) {
 void Replica::AnswerCompacted(Effects* effects) {
   const int64_t done = engine_->PhysicallyCompacted();
   std::erase_if(compaction_waits_, [&](CompactionWait& wait) {
-    if (wait.revision > done) return false;
+    const bool hashing = std::any_of(hashing_.begin(), hashing_.end(),
+                                     [&](int64_t revision) { return revision <= wait.revision; });
+    if (wait.revision > done || hashing) return false;
     effects->completions.push_back(std::move(wait.completion));
     return true;
   });

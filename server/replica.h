@@ -80,6 +80,8 @@ struct Effects {
   std::vector<Completion> completions;
   std::vector<std::shared_ptr<const engine::FlushChunk>> chunks;
   std::vector<CatchUpWork> catch_up;
+  // To be run by a worker and handed back by HashDone.
+  std::vector<std::unique_ptr<engine::CompactionHash>> compaction_hashes;
   // Read from the log store, answered by LogRead.
   std::vector<consensus::LogReadRequest> log_reads;
   // Peers that need the whole state: get one of the backend (everything applied was sealed with
@@ -105,7 +107,7 @@ struct ReplicaOptions {
   uint32_t compaction_steps = 1000;
   uint32_t apply_backlog_max = 5000;  // committed and not applied: more proposals are refused
   uint32_t forwarded_max = 50'000;    // proposals under way to another member that leads
-  int64_t election_timeout_ns = 1'000'000'000;
+  int64_t election_timeout_ns = 1'000'000'000;  // what leases get on top from a new leader
   int64_t request_timeout_ns = 7'000'000'000;    // of proposals that the replica makes itself
   int64_t read_retry_interval_ns = 500'000'000;  // a read index that nobody answers is asked anew
   // Read contexts count from here; no two lives of a member may use the same (a peer's late answer
@@ -127,11 +129,13 @@ class Replica {
   void Durable(LogIndex index, Term term, int64_t now_ns);
   void Flushed(uint64_t sequence);
   void CatchUpDone(std::unique_ptr<engine::CatchUpJob> job);
+  void HashDone(std::unique_ptr<engine::CompactionHash> done);
   void SealNow() { seal_now_ = true; }  // hand over all applied changes with the next Advance
-  // Runs `task` after the next step that applied something.
-  void WhenApplied(absl::AnyInvocable<void(Replica&)> task);
+  // Runs `task` after the next step that applied something or followed a tick: for an answer that
+  // waits for a change of state, and gives up at some time.
+  void RunLater(absl::AnyInvocable<void(Replica&)> task);
   // `completion` is answered when the deletions of a compaction up to `revision` are in the
-  // backend.
+  // backend and its hash is kept.
   void WaitPhysicallyCompacted(int64_t revision, Completion completion);
   // One slice of pending compaction with the next Advance.
   void CompactSlice() { compact_slice_ = true; }
@@ -189,6 +193,8 @@ class Replica {
   void ApplyCommitted(int64_t now_ns, Effects* effects);
   void ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects);
   void ApplyConfChange(const Entry& entry, const engine::Error& refused, Effects* effects);
+  void TakeCatchUp(Effects* effects);
+  void Compact(Effects* effects);
   void PublishEvents();
   void RevokeExpired(int64_t now_ns);
   void SealAndFlush(int64_t now_ns, Effects* effects);
@@ -248,13 +254,17 @@ class Replica {
     Completion completion;
   };
   std::vector<CompactionWait> compaction_waits_;
-  std::vector<absl::AnyInvocable<void(Replica&)>> when_applied_;
+  std::vector<absl::AnyInvocable<void(Replica&)>> later_;
+  std::vector<int64_t> hashing_;  // revisions of compactions whose hash is being made
+  // Could not be run for want of a snapshot; they go back to the hub with the next tick.
+  std::vector<std::unique_ptr<engine::CatchUpJob>> not_run_;
   std::vector<Completion> refused_;  // answers decided while taking inputs
   int64_t compact_revision_seen_ = -1;
   int64_t last_seal_ns_ = 0;
   bool seal_now_ = false;
   bool compact_slice_ = false;
   bool was_ready_ = false;  // as leader
+  bool ticked_ = false;
 
   MemberId leader_;  // as last seen
   int64_t leader_since_ns_ = 0;

@@ -17,6 +17,7 @@
 #include "base/stage_clock.h"
 #include "server/backend_writer.h"
 #include "server/log_writer.h"
+#include "server/peer_side.h"
 #include "server/replica.h"
 #include "server/worker_pool.h"
 
@@ -43,8 +44,17 @@ class ReplicaLoop {
     std::atomic<uint64_t> window_bytes{0};
   };
 
-  ReplicaLoop(const Options& options, Replica* replica, LogWriter* log_writer,
-              BackendWriter* backend_writer, WorkerPool* workers, const Clock* clock);
+  // What the loop works with; all outlive it.
+  struct Parts {
+    Replica* replica = nullptr;
+    const log::LogStore* log = nullptr;  // for peers that need older entries
+    LogWriter* log_writer = nullptr;
+    BackendWriter* backend_writer = nullptr;
+    WorkerPool* workers = nullptr;
+    PeerSide* peers = nullptr;
+    const Clock* clock = nullptr;
+  };
+  ReplicaLoop(const Options& options, const Parts& parts);
   ~ReplicaLoop();
 
   void Start();
@@ -58,6 +68,8 @@ class ReplicaLoop {
   // Internal inputs are never refused for size: each answers something the replica asked for.
   void Durable(LogIndex index, Term term);
   void Flushed(uint64_t sequence);
+  // Of one peer, in order. A flood of them is bounded by what the links hold.
+  void Receive(std::vector<consensus::Message> messages);
   void Run(absl::AnyInvocable<void(Replica&)> task);
 
   // One round: take inputs, advance, carry out effects. False = there was nothing to do.
@@ -77,11 +89,16 @@ class ReplicaLoop {
     uint64_t sequence;
   };
   using Task = absl::AnyInvocable<void(Replica&)>;
-  using Input = std::variant<Proposal, Read, DurableInput, FlushedInput, Task>;
+  using Messages = std::vector<consensus::Message>;
+  using Input = std::variant<Proposal, Read, DurableInput, FlushedInput, Messages, Task>;
 
   void Main();
   void TakeInputs(int64_t now_ns);
   void CarryOut(Effects effects);
+  void CarryOutForPeers(Effects* effects);
+  void ReadLog(consensus::LogReadRequest request);
+  void RunJobs(Effects* effects);
+  void Complete(std::vector<Completion> completions);
   void CompactUntil(int64_t deadline_ns);
   void UpdateCounters();
   void WarnIfSlow(int64_t took_ns, uint32_t applied);
@@ -89,9 +106,11 @@ class ReplicaLoop {
 
   const Options options_;
   Replica* const replica_;
+  const log::LogStore* const log_;
   LogWriter* const log_writer_;
   BackendWriter* const backend_writer_;
   WorkerPool* const workers_;
+  PeerSide* const peers_;
   const Clock* const clock_;
   BoundedQueue<Input> queue_;
   std::vector<Input> inputs_;
