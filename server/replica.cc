@@ -131,6 +131,7 @@ void Replica::ApplyCommitted(int64_t now_ns, Effects* effects) {
 }
 
 void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
+  if (apply_observer_) apply_observer_(entry);
   while (!durable_at_.empty() && durable_at_.front().index < entry.index) durable_at_.pop_front();
   Waiter waiter = TakeWaiter(entry, effects);
   const bool is_conf_change = entry.type != EntryType::kNormal;

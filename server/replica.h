@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -161,6 +162,11 @@ class Replica {
   // strict check of reconfigurations alone.
   void SetConnectedSince(MemberId peer, std::optional<int64_t> since_ns);
 
+  // `observer` sees every entry as it is applied: the judge of a simulation.
+  void ObserveApply(std::function<void(const Entry&)> observer) {
+    apply_observer_ = std::move(observer);
+  }
+
   Effects Advance(int64_t now_ns);
 
   // --- looks
@@ -261,6 +267,7 @@ class Replica {
   std::vector<Completion> refused_;  // answers decided while taking inputs
   int64_t compact_revision_seen_ = -1;
   int64_t last_seal_ns_ = 0;
+  std::function<void(const Entry&)> apply_observer_;
   bool seal_now_ = false;
   bool compact_slice_ = false;
   bool was_ready_ = false;  // as leader
