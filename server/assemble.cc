@@ -247,13 +247,12 @@ void Node::Parts::BuildReplica() {
 void Node::Parts::BuildLoops() {
   log_writer = std::make_unique<LogWriter>(
       data.log.get(), &clock,
-      LogWriter::Events{[this](LogIndex index, Term term) { loop->Durable(index, term); },
-                        [this](std::vector<consensus::Message> messages) {
-                          peers.Send(std::move(messages));
-                        },
-                        [this](LogIndex through) {
-                          loop->Run([through](Replica& r) { r.LogCompacted(through); });
-                        }});
+      LogWriter::Events{
+          [this](LogIndex index, Term term) { loop->Durable(index, term); },
+          [this](std::vector<consensus::Message> messages) { peers.Send(std::move(messages)); },
+          [this](LogIndex through) {
+            loop->Run([through](Replica& r) { r.LogCompacted(through); });
+          }});
   BackendWriter::Options writer_options;
   writer_options.sync_every_entries = config.snapshot_count;
   writer_options.sync_every_bytes =
@@ -273,9 +272,8 @@ void Node::Parts::BuildLoops() {
   loop_options.warning_apply_ns = config.warning_apply_ns;
   loop_options.warning_unary_ns = config.warning_unary_ns;
   loop = std::make_unique<ReplicaLoop>(
-      loop_options,
-      ReplicaLoop::Parts{replica.get(), data.log.get(), log_writer.get(), backend_writer.get(),
-                         workers.get(), &peers, &clock});
+      loop_options, ReplicaLoop::Parts{replica.get(), data.log.get(), log_writer.get(),
+                                       backend_writer.get(), workers.get(), &peers, &clock});
 }
 
 void Node::Parts::ConnectServices() {

@@ -108,7 +108,7 @@ struct ReplicaOptions {
   uint32_t compaction_steps = 1000;
   uint32_t apply_backlog_max = 5000;  // committed and not applied: more proposals are refused
   uint32_t forwarded_max = 50'000;    // proposals under way to another member that leads
-  int64_t election_timeout_ns = 1'000'000'000;  // what leases get on top from a new leader
+  int64_t election_timeout_ns = 1'000'000'000;   // what leases get on top from a new leader
   int64_t request_timeout_ns = 7'000'000'000;    // of proposals that the replica makes itself
   int64_t read_retry_interval_ns = 500'000'000;  // a read index that nobody answers is asked anew
   // Read contexts count from here; no two lives of a member may use the same (a peer's late answer

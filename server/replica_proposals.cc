@@ -190,8 +190,8 @@ void Replica::ExpireProposals(int64_t now_ns, Effects* effects) {
   size_t expired = 0;
   while (expired < batch_.size() && overdue(batch_[expired].waiter)) {
     batch_bytes_ -= batch_[expired].payload.size();
-    effects->completions.push_back({std::move(batch_[expired].waiter),
-                                    Reply{engine::errors::kContextDeadlineExceeded, {}}});
+    effects->completions.push_back(
+        {std::move(batch_[expired].waiter), Reply{engine::errors::kContextDeadlineExceeded, {}}});
     ++expired;
   }
   batch_.erase(batch_.begin(), batch_.begin() + static_cast<ptrdiff_t>(expired));

@@ -79,9 +79,8 @@ Error Membership::AddOrPromote(const MemberContext& context, Joins joins) {
   Member member = context.member;
   member.set_islearner(joins == Joins::kAsLearner);
   if (member.islearner()) {
-    const auto learners = std::count_if(members_.begin(), members_.end(), [](const auto& item) {
-      return item.second.islearner();
-    });
+    const auto learners = std::count_if(members_.begin(), members_.end(),
+                                        [](const auto& item) { return item.second.islearner(); });
     if (learners >= options_.learners_max) return errors::kTooManyLearners;
   }
   members_.emplace(id, member);
@@ -115,8 +114,8 @@ Error Membership::ApplyConfChange(const Entry& entry) {
     Write(known->second);
     return {};
   }
-  const Joins joins = change.type() == raftpb::ConfChangeAddLearnerNode ? Joins::kAsLearner
-                                                                        : Joins::kAsVoter;
+  const Joins joins =
+      change.type() == raftpb::ConfChangeAddLearnerNode ? Joins::kAsLearner : Joins::kAsVoter;
   Error error = AddOrPromote(*context, joins);
   if (error.ok()) WriteConfState();
   return error;
