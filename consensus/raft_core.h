@@ -52,7 +52,7 @@ class RaftCore {
   void Receive(Message message);
   void Durable(LogIndex index, Term term);
   void ReadIndex(uint64_t context);
-  absl::StatusOr<ConfState> ApplyConfChange(const ConfChange& change);
+  void ApplyConfState(const ConfState& state);
 
   Output TakeOutput();
   bool HasOutput() const;

@@ -1,7 +1,6 @@
 // get, put, del, compaction.
 #include <unistd.h>
 
-#include <algorithm>
 #include <charconv>
 
 #include "base/text.h"
@@ -92,9 +91,7 @@ int ReadStream(Session* session, const etcdserverpb::RangeRequest& request,
   auto stream = (*client)->Open("/etcdserverpb.KV/RangeStream");
   stream->Send(request);
   stream->HalfClose();
-  const SystemClock clock;
-  const int64_t end_ns = clock.MonotonicNs() + session->values().GetInt("command-timeout");
-  while (auto message = stream->Receive(std::max<int64_t>(0, end_ns - clock.MonotonicNs()))) {
+  while (auto message = stream->Receive(session->values().GetInt("command-timeout"))) {
     etcdserverpb::RangeStreamResponse part;
     if (!part.ParseFromArray(message->data(), static_cast<int>(message->size()))) {
       return Fail(kExitError, "the server sent a part that is no RangeStreamResponse");

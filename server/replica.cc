@@ -8,6 +8,7 @@
 #include "engine/cluster/member_json.h"
 #include "engine/errors.h"
 #include "proto/raft_internal.pb.h"
+#include "proto/raftpb.pb.h"
 
 namespace quorate::server {
 
@@ -25,9 +26,9 @@ Replica::Replica(const ReplicaOptions& options, consensus::Raft* raft, engine::E
 
 void Replica::Tick(int64_t now_ns) {
   raft_->Tick();
-  for (auto& job : std::exchange(not_run_, {})) hub_->Finish(std::move(job));
+  engine_->lessor().SetNow(now_ns);
+  RevokeExpired(now_ns);
   hub_->Tick(now_ns);
-  ticked_ = true;
 }
 
 void Replica::Propose(Proposal proposal) {
@@ -57,61 +58,37 @@ void Replica::Flushed(uint64_t sequence) { engine_->Flushed(sequence); }
 
 void Replica::CatchUpDone(std::unique_ptr<engine::CatchUpJob> job) { hub_->Finish(std::move(job)); }
 
-void Replica::HashDone(std::unique_ptr<engine::CompactionHash> done) {
-  hashing_.erase(std::find(hashing_.begin(), hashing_.end(), done->revision()));
-  engine_->KeepCompactionHash(std::move(done));
-}
-
 Effects Replica::Advance(int64_t now_ns) {
   Effects effects;
-  engine_->lessor().SetNow(now_ns);  // what is granted now counts from now, not from the last tick
   effects.completions.swap(refused_);
   SubmitBatch(now_ns, &effects);
   AskReadIndex();
   CollectOutput(&effects);
   ApplyCommitted(now_ns, &effects);
   FollowLeadership(now_ns);
-  if (effects.applied != 0 || ticked_) {
-    // Also after each applied revoke: the next ones must not wait for a tick.
-    RevokeExpired(now_ns);
-    ticked_ = false;
-    for (auto& task : std::exchange(later_, {})) task(*this);
+  if (effects.applied != 0) {
+    for (auto& task : std::exchange(when_applied_, {})) task(*this);
   }
   ServeReads();
   PublishEvents();
-  Compact(&effects);
+  if (compact_slice_) {
+    compact_slice_ = false;
+    if (engine_->CompactionPending() && !engine_->WindowFull()) {
+      engine_->CompactSlice(options_.compaction_steps);
+    }
+  }
   SealAndFlush(now_ns, &effects);
   AnswerCompacted(&effects);
   ExpireOverdue(now_ns, &effects);
-  TakeCatchUp(&effects);
-  // A compaction that has to wait (for the backend, for a pinned read) goes on with the input that
-  // frees it.
-  const bool revokes =
-      raft_->role() == consensus::Role::kLeader && !batch_.empty() && BatchIsDue(now_ns);
-  effects.more =
-      revokes || raft_->HasOutput() || (engine_->CompactionPending() && !engine_->WindowFull());
-  return effects;
-}
-
-void Replica::Compact(Effects* effects) {
-  if (!std::exchange(compact_slice_, false)) return;
-  if (!engine_->CompactionPending() || engine_->WindowFull()) return;
-  if (std::unique_ptr<engine::CompactionHash> hash = engine_->TakeCompactionHash()) {
-    hashing_.push_back(hash->revision());
-    effects->compaction_hashes.push_back(std::move(hash));
-  }
-  engine_->CompactSlice(options_.compaction_steps);
-}
-
-void Replica::TakeCatchUp(Effects* effects) {
   for (std::unique_ptr<engine::CatchUpJob>& job : hub_->TakeJobs()) {
     absl::StatusOr<std::unique_ptr<engine::HistoryReader>> history = engine_->NewHistoryReader();
-    if (history.ok()) {
-      effects->catch_up.push_back({std::move(job), *std::move(history)});
-    } else {
-      not_run_.push_back(std::move(job));
-    }
+    QR_CHECK_MSG(history.ok(), ToStd(history.status().message()));
+    effects.catch_up.push_back({std::move(job), *std::move(history)});
   }
+  // A compaction that has to wait (for the backend, for a pinned read) goes on with the input that
+  // frees it.
+  effects.more = raft_->HasOutput() || (engine_->CompactionPending() && !engine_->WindowFull());
+  return effects;
 }
 
 bool Replica::BatchIsDue(int64_t now_ns) const {
@@ -189,11 +166,13 @@ void Replica::ApplyCommitted(int64_t now_ns, Effects* effects) {
     ApplyOne(entry, now_ns, effects);
     ++effects->applied;
   }
-  if (effects->applied != 0) raft_->Applied(engine_->applied_index());
+  const uint64_t applied = engine_->applied_index().value();
+  if (effects->applied != 0 && applied > options_.peer_entries_kept) {
+    raft_->Compacted(LogIndex(applied - options_.peer_entries_kept));
+  }
 }
 
 void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
-  if (apply_observer_) apply_observer_(entry);
   while (!durable_at_.empty() && durable_at_.front().index < entry.index) durable_at_.pop_front();
   Waiter waiter;
   while (!waiting_.empty() && waiting_.front().index <= entry.index) {
@@ -217,18 +196,21 @@ void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
 }
 
 void Replica::ApplyConfChange(const Entry& entry) {
-  absl::StatusOr<consensus::ConfChange> change =
-      consensus::DecodeConfChange(entry.type, entry.data);
-  QR_CHECK_MSG(change.ok(), "a committed configuration entry cannot be read");
-  if (change->changes.size() == 1 &&
-      change->changes[0].type == consensus::ConfChangeType::kAddVoter) {
-    if (std::optional<etcdserverpb::Member> member =
-            engine::ParseMemberJson(change->context.view())) {
+  raftpb::ConfChange change;
+  QR_CHECK_MSG(change.ParseFromArray(entry.data.data(), static_cast<int>(entry.data.size())),
+               "a committed configuration entry cannot be read");
+  consensus::ConfState state = raft_->conf_state();
+  if (change.type() == raftpb::ConfChangeAddNode) {
+    const MemberId id(change.node_id());
+    if (std::find(state.voters.begin(), state.voters.end(), id) == state.voters.end()) {
+      state.voters.push_back(id);
+      std::sort(state.voters.begin(), state.voters.end());
+    }
+    if (std::optional<etcdserverpb::Member> member = engine::ParseMemberJson(change.context())) {
       engine_->BootstrapMember(*member);
     }
   }
-  const absl::StatusOr<consensus::ConfState> state = raft_->ApplyConfChange(*change);
-  QR_CHECK_MSG(state.ok(), ToStd(state.status().message()));
+  raft_->ApplyConfState(state);
 }
 
 void Replica::ServeReads() {
@@ -267,7 +249,7 @@ void Replica::FollowLeadership(int64_t now_ns) {
   if (leads == was_leader_) return;
   was_leader_ = leads;
   if (leads) {
-    engine_->lessor().Promote(now_ns, options_.election_timeout_ns);
+    engine_->lessor().Promote(now_ns, 0);
   } else {
     engine_->lessor().Demote();
   }
@@ -283,8 +265,8 @@ void Replica::SealAndFlush(int64_t now_ns, Effects* effects) {
   effects->chunks = engine_->TakeSealed(seal);
 }
 
-void Replica::RunLater(absl::AnyInvocable<void(Replica&)> task) {
-  later_.push_back(std::move(task));
+void Replica::WhenApplied(absl::AnyInvocable<void(Replica&)> task) {
+  when_applied_.push_back(std::move(task));
 }
 
 void Replica::WaitPhysicallyCompacted(int64_t revision, Completion completion) {
@@ -295,9 +277,7 @@ void Replica::WaitPhysicallyCompacted(int64_t revision, Completion completion) {
 void Replica::AnswerCompacted(Effects* effects) {
   const int64_t done = engine_->PhysicallyCompacted();
   std::erase_if(compaction_waits_, [&](CompactionWait& wait) {
-    const bool hashing = std::any_of(hashing_.begin(), hashing_.end(),
-                                     [&](int64_t revision) { return revision <= wait.revision; });
-    if (wait.revision > done || hashing) return false;
+    if (wait.revision > done) return false;
     effects->completions.push_back(std::move(wait.completion));
     return true;
   });
