@@ -41,6 +41,7 @@ class LogWriter {
   // Takes what is there and makes it durable; false = there was nothing. The writer's thread calls
   // it in the server, the simulator's single thread there.
   bool Poll();
+  size_t queued() const { return queue_.size(); }
 
   const ConcurrentHistogram& sync_durations() const { return sync_durations_; }
   const ConcurrentHistogram& append_durations() const { return append_durations_; }
