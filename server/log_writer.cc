@@ -67,9 +67,9 @@ void LogWriter::WriteAll() {
     if (!Succeeded(log_->Sync(), "sync")) return;
     append_durations_.Add(appended_ns - start_ns);
     sync_durations_.Add(clock_->MonotonicNs() - appended_ns);
-    if (!entries_.empty()) events_.durable(entries_.back().index, entries_.back().term);
   }
   if (!messages.empty()) events_.send(std::move(messages));
+  if (!entries_.empty()) events_.durable(entries_.back().index, entries_.back().term);
   if (truncate.value() == 0) return;
   if (!Succeeded(log_->TruncatePrefix(truncate), "truncate")) return;
   events_.truncated(log_->first_index().Prev());

@@ -334,5 +334,21 @@ TEST_CASE("three members elect one and agree on what is put") {
   }
 }
 
+TEST_CASE("a leader that is cut off answers what it had ordered alone, and follows again") {
+  Group group(3);
+  Member& old = group.Leader();
+  group.Cut(old.id().value());
+  const Answer lost = group.Put(old, "k", "lost");
+  Member& next = group.Leader();
+  REQUIRE(&next != &old);
+  REQUIRE(group.Await(group.Put(next, "k", "kept")).ok());
+  group.Mend(old.id().value());
+  const engine::Error error = group.Await(lost);
+  CHECK_FALSE(error.ok());
+  CHECK(error.code == 14);
+  group.RunUntil([&] { return Group::ValueAt(old.engine(), "k") == "kept"; });
+  CHECK(old.replica().raft().leader() == next.id());
+}
+
 }  // namespace
 }  // namespace quorate::server
