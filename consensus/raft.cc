@@ -163,11 +163,12 @@ void RaftCore::Durable(LogIndex index, Term term) {
   if (std::holds_alternative<Leader>(state)) AdvanceCommit();
 }
 
-void RaftCore::ApplyConfState(const ConfState& new_state) {
-  conf = new_state;
-  std::sort(conf.voters.begin(), conf.voters.end());
+absl::StatusOr<ConfState> RaftCore::ApplyConfChange(const ConfChange& change) {
+  absl::StatusOr<ConfState> changed = ChangeConf(conf, change);
+  if (!changed.ok()) return changed;
+  conf = *changed;
   auto* leads = std::get_if<Leader>(&state);
-  if (leads == nullptr) return;
+  if (leads == nullptr) return changed;
   std::map<MemberId, Progress> peers;
   const auto keep = [&](const std::vector<MemberId>& ids) {
     for (MemberId id : ids) {
@@ -182,6 +183,7 @@ void RaftCore::ApplyConfState(const ConfState& new_state) {
   keep(conf.learners);
   leads->peers = std::move(peers);
   AdvanceCommit();
+  return changed;
 }
 
 bool RaftCore::HasOutput() const {
@@ -223,7 +225,34 @@ absl::Status Raft::Propose(std::vector<Bytes> payloads) {
 void Raft::Receive(Message message) { core_->Receive(std::move(message)); }
 void Raft::Durable(LogIndex index, Term term) { core_->Durable(index, term); }
 void Raft::ReadIndex(uint64_t context) { core_->ReadIndex(context); }
-void Raft::ApplyConfState(const ConfState& state) { core_->ApplyConfState(state); }
+absl::StatusOr<ConfState> Raft::ApplyConfChange(const ConfChange& change) {
+  return core_->ApplyConfChange(change);
+}
+absl::Status Raft::ProposeConfChange(const ConfChange&) {
+  return absl::UnimplementedError("membership changes are not proposed yet");
+}
+absl::Status Raft::TransferLeadership(MemberId) {
+  return absl::UnimplementedError("the lead is not handed over yet");
+}
+// Nothing asks for these answers yet.
+void Raft::Applied(LogIndex index) { core_->compacted = std::max(core_->compacted, index); }
+void Raft::LogRead(LogReadAnswer) {}
+void Raft::SnapshotReady(MemberId, SnapshotMeta) {}
+void Raft::ReportSnapshot(MemberId, SnapshotResult) {}
+void Raft::SnapshotInstalled(const SnapshotMeta&) {}
+void Raft::SnapshotAbandoned(const SnapshotMeta&) {}
+void Raft::ReportUnreachable(MemberId) {}
+Status Raft::status() const {
+  return {.self = core_->config.self,
+          .role = role(),
+          .term = term(),
+          .vote = core_->hard_state.vote,
+          .leader = leader(),
+          .last = last_index(),
+          .durable = core_->log.durable(),
+          .commit = commit(),
+          .conf_state = core_->conf};
+}
 void Raft::Compacted(LogIndex index) { core_->compacted = std::max(core_->compacted, index); }
 Output Raft::TakeOutput() { return core_->TakeOutput(); }
 bool Raft::HasOutput() const { return core_->HasOutput(); }

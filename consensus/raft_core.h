@@ -52,7 +52,7 @@ class RaftCore {
   void Receive(Message message);
   void Durable(LogIndex index, Term term);
   void ReadIndex(uint64_t context);
-  void ApplyConfState(const ConfState& state);
+  absl::StatusOr<ConfState> ApplyConfChange(const ConfChange& change);
 
   Output TakeOutput();
   bool HasOutput() const;

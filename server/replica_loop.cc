@@ -134,6 +134,14 @@ void ReplicaLoop::CarryOut(Effects effects) {
           });
         });
   }
+  for (std::unique_ptr<engine::CompactionHash>& hash : effects.compaction_hashes) {
+    workers_->Submit([this, hash = std::move(hash)]() mutable {
+      hash->Run();
+      Run([hash = std::move(hash)](Replica& replica) mutable {
+        replica.HashDone(std::move(hash));
+      });
+    });
+  }
   UpdateCounters();
   if (effects.completions.empty()) return;
   const int64_t now_ns = clock_->MonotonicNs();

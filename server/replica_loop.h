@@ -3,6 +3,7 @@
 // Flushed of the backend writer, finished jobs of workers.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -61,6 +62,8 @@ class ReplicaLoop {
 
   // One round: take inputs, advance, carry out effects. False = there was nothing to do.
   bool Poll();
+  // When Poll has work again even if nothing comes in (of the clock; past = at once). Loop thread.
+  int64_t NextDueNs() const { return more_ ? 0 : std::min(next_tick_ns_, wake_at_ns_); }
 
   StageHistograms& stages() { return stages_; }
   const Counters& counters() const { return counters_; }
