@@ -97,23 +97,29 @@ TEST_CASE("a state is not laid over another", "[state]") {
   CHECK(std::string(status.message()).find("members") != std::string::npos);
 }
 
-TEST_CASE("a stream with an inverted bit, cut or out of order is never taken as whole", "[state]") {
-  Random random(TestSeed() + 43);
-  TestStore source("memory");
-  Fill(*source, random, 400);
-  std::string large(700'000, '\0');
-  for (char& c : large) c = static_cast<char>(random.Next());
-  REQUIRE_OK(WriteOps(*source, {PutOp(Table::kKey, "large", large)}));
-  for (int i = 0; i < 3; ++i) {  // blocks of their own
-    REQUIRE_OK(WriteOps(*source, {PutOp(Table::kAuth, StrCat("a", i), std::string(300'000, 'a'))}));
+// A stream of several blocks and what it stands for.
+class Damaged {
+ public:
+  explicit Damaged(uint64_t seed) : random_(seed), source_("memory") {
+    Fill(*source_, random_, 400);
+    std::string large(700'000, '\0');
+    for (char& c : large) c = static_cast<char>(random_.Next());
+    REQUIRE_OK(WriteOps(*source_, {PutOp(Table::kKey, "large", large)}));
+    for (int i = 0; i < 3; ++i) {  // blocks of their own
+      const std::string key = StrCat("a", i);
+      REQUIRE_OK(WriteOps(*source_, {PutOp(Table::kAuth, key, std::string(300'000, 'a'))}));
+    }
+    model_ = ReadModel(*source_);
+    stream_ = ExportAll(*source_);
+    REQUIRE(stream_.size() > 1'600'000);
   }
-  const Model model = ReadModel(*source);
-  const std::string stream = ExportAll(*source);
-  REQUIRE(stream.size() > 1'600'000);
+  const std::string& stream() const { return stream_; }
+  Random& random() { return random_; }
 
-  const auto require_refused = [&](const std::string& damaged, uint64_t offset_max) {
+  // What is named lies at `offset_max` or before it.
+  void RequireRefused(const std::string& damaged, uint64_t offset_max) {
     TestStore target("memory");
-    const absl::Status status = Import(*target, damaged, random);
+    const absl::Status status = Import(*target, damaged, random_);
     const std::string text(status.message());
     INFO(text);
     REQUIRE((absl::IsDataLoss(status) || absl::IsFailedPrecondition(status)));
@@ -125,11 +131,23 @@ TEST_CASE("a stream with an inverted bit, cut or out of order is never taken as 
     const Model found = ReadModel(*target);
     for (size_t i = 0; i < kTableCount; ++i) {
       for (const auto& [key, value] : found.tables[i]) {
-        REQUIRE(model.tables[i].contains(key));
-        REQUIRE(model.tables[i].at(key) == value);
+        REQUIRE(model_.tables[i].contains(key));
+        REQUIRE(model_.tables[i].at(key) == value);
       }
     }
-  };
+  }
+
+ private:
+  Random random_;
+  TestStore source_;
+  Model model_;
+  std::string stream_;
+};
+
+TEST_CASE("a stream with an inverted bit or cut short is never taken as whole", "[state]") {
+  Damaged damage(TestSeed() + 43);
+  const std::string& stream = damage.stream();
+  Random& random = damage.random();
   for (int i = 0; i < 60; ++i) {
     // The headers and the end mark for certain, the rest by chance.
     const uint64_t offset = i < 40   ? static_cast<uint64_t>(i)
@@ -138,20 +156,23 @@ TEST_CASE("a stream with an inverted bit, cut or out of order is never taken as 
     INFO("bit at " << offset);
     std::string damaged = stream;
     damaged[offset] = static_cast<char>(damaged[offset] ^ (1 << random.Below(8)));
-    require_refused(damaged, offset);
+    damage.RequireRefused(damaged, offset);
   }
   for (int i = 0; i < 12; ++i) {
     const uint64_t size =
         i < 6 ? stream.size() - 1 - static_cast<uint64_t>(i) * 7 : random.Below(stream.size());
     INFO("cut at " << size);
-    require_refused(stream.substr(0, size), size);
+    damage.RequireRefused(stream.substr(0, size), size);
   }
-  require_refused(stream + "x", stream.size());
-  require_refused(stream + stream, stream.size());
+}
 
-  // Blocks missing, repeated and in another order. A block's size stands at 4 of its header.
+TEST_CASE("blocks that are missing, repeated or in another order are refused", "[state]") {
+  Damaged damage(TestSeed() + 44);
+  const std::string& stream = damage.stream();
+  damage.RequireRefused(stream + "x", stream.size());
+  damage.RequireRefused(stream + stream, stream.size());
   constexpr size_t kHeader = 16;
-  const auto block_end = [&](size_t at) {
+  const auto block_end = [&](size_t at) {  // a block's size stands at 4 of its header
     uint32_t size = 0;
     for (int i = 3; i >= 0; --i) size = size << 8 | static_cast<unsigned char>(stream[at + 4 + i]);
     return at + 24 + size;
@@ -162,14 +183,14 @@ TEST_CASE("a stream with an inverted bit, cut or out of order is never taken as 
   const std::string one = stream.substr(kHeader, second - kHeader);
   const std::string two = stream.substr(second, third - second);
   const std::string rest = stream.substr(third);
-  require_refused(head + two + one + rest, kHeader + 8);
-  require_refused(head + one + rest, second + 8);
-  require_refused(head + one + one + two + rest, second + 8);
-  require_refused(one + two + rest, 0);
+  damage.RequireRefused(head + two + one + rest, kHeader + 8);
+  damage.RequireRefused(head + one + rest, second + 8);
+  damage.RequireRefused(head + one + one + two + rest, second + 8);
+  damage.RequireRefused(one + two + rest, 0);
   // The end of another, shorter state behind the blocks of this one.
   TestStore other("memory");
   const std::string empty = ExportAll(*other);
-  require_refused(head + one + empty.substr(kHeader), second);
+  damage.RequireRefused(head + one + empty.substr(kHeader), second);
 }
 
 }  // namespace
