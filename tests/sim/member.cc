@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/status_util.h"
 
 namespace quorate::sim {
 namespace {
@@ -12,15 +13,54 @@ constexpr int64_t kTurnNsMax = 30'000;  // until a thread that has work runs
 
 }  // namespace
 
-Member::Member(Kernel* kernel, const Options& options, Judge* judge)
+// What the member's loops hand over for others.
+class Member::Peers final : public server::PeerSide {
+ public:
+  Peers(Member* member, PeerPost post) : member_(member), post_(std::move(post)) {}
+
+  void Send(std::vector<consensus::Message> messages) override {
+    for (consensus::Message& message : messages) post_(*member_, std::move(message));
+  }
+  void PrepareSnapshot(MemberId peer) override {
+    member_->life_->loop().Run([peer](server::Replica& replica) {
+      replica.ReportSnapshot(peer, consensus::SnapshotResult::kFailed);
+    });
+  }
+  void Install(consensus::InstallRequest request) override {
+    member_->life_->loop().Run(
+        [meta = request.meta](server::Replica& replica) { replica.SnapshotAbandoned(meta); });
+  }
+  void MembersChanged(server::Replica&) override {}
+  void Removed() override {}
+
+ private:
+  Member* const member_;
+  const PeerPost post_;
+};
+
+Member::Member(Kernel* kernel, const Options& options, Judge* judge, PeerPost post)
     : kernel_(kernel),
       options_(options),
       judge_(judge),
+      peers_(std::make_unique<Peers>(this, std::move(post))),
       clock_(kernel, options.clock_gain_ppm),
       disk_(std::make_unique<FaultFileEnv>()) {}
 
 Member::~Member() {
   if (running()) Stop(Death::kPowerLoss);
+}
+
+absl::Status Member::Bootstrap(const std::vector<Entry>& entries) {
+  log::LogOptions log_options;
+  log_options.dir = config().log_dir;
+  log_options.env = disk_.get();
+  log_options.segment_bytes = config().log_segment_bytes;
+  QR_RETURN_IF_ERROR(disk_->MakeDirs(config().log_dir));
+  QR_ASSIGN_OR_RETURN(const std::unique_ptr<log::LogStore> log,
+                      log::CreateSegmentedLog(log_options, {config().member, config().cluster}));
+  const HardState state{Term(1), MemberId(0), LogIndex(entries.size())};
+  QR_RETURN_IF_ERROR(log->Append(entries, &state));
+  return log->Sync();
 }
 
 absl::Status Member::Start() {
@@ -33,6 +73,8 @@ absl::Status Member::Start() {
   inputs.applied = [this](const Entry& entry) { judge_->Applied(*this, entry); };
   inputs.disk_failed = [this](const absl::Status& status) { DiskFailed(status); };
   ++epoch_;
+  inputs.number = epoch_;
+  inputs.peers = peers_.get();
   disk_failed_ = false;
   scheduled_ = {};
   timer_at_ns_ = INT64_MAX;
@@ -93,6 +135,14 @@ std::unique_ptr<transport::CallHandler> Member::OpenStream(std::string_view path
   QR_CHECK(method != nullptr && method->bidi);
   Wake();
   return method->bidi(std::move(call));
+}
+
+void Member::Receive(consensus::Message message) {
+  if (!running() || disk_failed_) return;
+  std::vector<consensus::Message> messages;
+  messages.push_back(std::move(message));
+  life_->loop().Receive(std::move(messages));
+  Wake();
 }
 
 void Member::Wake() {

@@ -21,6 +21,9 @@ namespace quorate::sim {
 
 class Member;
 
+// How messages of a member reach another.
+using PeerPost = std::function<void(Member& from, consensus::Message message)>;
+
 // Who watches over the members. Called between steps; may not start or stop members.
 class Judge {
  public:
@@ -41,9 +44,11 @@ class Member {
     int64_t delay_ns_max = 500'000;
   };
 
-  Member(Kernel* kernel, const Options& options, Judge* judge);
+  Member(Kernel* kernel, const Options& options, Judge* judge, PeerPost post);
   ~Member();
 
+  // Makes the log of a first start, before it, as every member of a new cluster does.
+  absl::Status Bootstrap(const std::vector<Entry>& entries);
   // Opens the data and begins a life. An error is one of the disk's; nothing lives then.
   absl::Status Start();
   enum class Death {
@@ -73,7 +78,8 @@ class Member {
   bool Unary(std::string_view path, std::shared_ptr<SimCall> call, Bytes request);
   std::unique_ptr<transport::CallHandler> OpenStream(std::string_view path,
                                                      std::shared_ptr<SimCall> call);
-  void Wake();  // its loop got work
+  void Receive(consensus::Message message);  // ignored while it does not run
+  void Wake();                               // its loop got work
 
  private:
   void Schedule(bool* scheduled, int64_t delay_ns, void (Member::*poll)());
@@ -84,9 +90,12 @@ class Member {
   void AfterPoll();
   void DiskFailed(const absl::Status& status);
 
+  class Peers;
+
   Kernel* const kernel_;
   const Options options_;
   Judge* const judge_;
+  std::unique_ptr<Peers> peers_;
   SimClock clock_;
   std::unique_ptr<FaultFileEnv> disk_;
   DiskSpeed disk_speed_;

@@ -23,6 +23,14 @@ engine::EngineOptions EngineOptionsOf(const server::ServerConfig& config, Alloca
   return options;
 }
 
+consensus::ConfState ConfStateOf(const std::vector<etcdserverpb::Member>& members) {
+  consensus::ConfState state;
+  for (const etcdserverpb::Member& member : members) {
+    (member.islearner() ? state.learners : state.voters).push_back(MemberId(member.id()));
+  }
+  return state;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MemberLife>> MemberLife::Open(const Inputs& inputs) {
@@ -59,11 +67,19 @@ absl::Status MemberLife::BuildRaft() {
   raft_config.initial_election_tick_advance = config.initial_election_tick_advance;
   consensus::InitialState initial;
   initial.hard_state = data_.log->hard_state();
-  initial.conf_state.voters = {data_.identity.member};
+  initial.conf_state = ConfStateOf(engine_->members());
   initial.last_index = data_.log->last_index();
   initial.applied = engine_->applied_index();
   QR_ASSIGN_OR_RETURN(initial.entries, server::EntriesAfter(*data_.log, initial.applied));
   initial.term_before_entries = data_.log->TermAt(initial.applied).value_or(Term(0));
+  if (initial.applied == LogIndex(0)) {
+    for (const Entry& entry : initial.entries) {
+      if (entry.type == EntryType::kNormal || entry.index > initial.hard_state.commit) continue;
+      QR_ASSIGN_OR_RETURN(const consensus::ConfChange change,
+                          consensus::DecodeConfChange(entry.type, entry.data));
+      QR_ASSIGN_OR_RETURN(initial.conf_state, consensus::ChangeConf(initial.conf_state, change));
+    }
+  }
   raft_ = std::make_unique<consensus::Raft>(raft_config, std::move(initial), &random_);
   return absl::OkStatus();
 }
@@ -83,6 +99,7 @@ void MemberLife::BuildReplica() {
   options.seal_interval_ns = config.backend_commit_interval_ns;
   options.compaction_steps = config.compaction_steps;
   options.election_timeout_ns = config.tick_ns * config.election_ticks;
+  options.first_read_context = inputs_.number << 32;
   replica_ = std::make_unique<server::Replica>(options, raft_.get(), engine_.get(), hub_.get());
   replica_->ObserveApply(inputs_.applied);
 }
@@ -91,7 +108,15 @@ void MemberLife::BuildLoops() {
   const server::ServerConfig& config = *inputs_.config;
   log_writer_ = std::make_unique<server::LogWriter>(
       data_.log.get(), inputs_.clock,
-      [this](LogIndex index, Term term) { loop_->Durable(index, term); });
+      server::LogWriter::Events{[this](LogIndex index, Term term) { loop_->Durable(index, term); },
+                                [this](std::vector<consensus::Message> messages) {
+                                  inputs_.peers->Send(std::move(messages));
+                                },
+                                [this](LogIndex through) {
+                                  loop_->Run([through](server::Replica& replica) {
+                                    replica.LogCompacted(through);
+                                  });
+                                }});
   server::BackendWriter::Options writer_options;
   writer_options.sync_every_entries = config.snapshot_count;
   writer_options.sync_every_bytes = config.snapshot_count * 100;
@@ -100,7 +125,7 @@ void MemberLife::BuildLoops() {
       writer_options, data_.backend.get(), inputs_.clock,
       server::BackendWriter::Events{[this](uint64_t sequence) { loop_->Flushed(sequence); },
                                     [this](LogIndex through) {
-                                      log_writer_->Submit({{}, std::nullopt, through});
+                                      log_writer_->Submit({{}, std::nullopt, through, {}});
                                     }},
       engine_->applied_index());
   const auto failed = [this](std::string_view, const absl::Status& status) {
@@ -114,9 +139,10 @@ void MemberLife::BuildLoops() {
   loop_options.compaction_slice_ns = config.compaction_slice_ns;
   loop_options.warning_apply_ns = INT64_MAX;
   loop_options.warning_unary_ns = INT64_MAX;
-  loop_ =
-      std::make_unique<server::ReplicaLoop>(loop_options, replica_.get(), log_writer_.get(),
-                                            backend_writer_.get(), workers_.get(), inputs_.clock);
+  loop_ = std::make_unique<server::ReplicaLoop>(
+      loop_options, server::ReplicaLoop::Parts{replica_.get(), data_.log.get(), log_writer_.get(),
+                                               backend_writer_.get(), workers_.get(), inputs_.peers,
+                                               inputs_.clock});
 }
 
 void MemberLife::BuildServices() {

@@ -16,6 +16,7 @@
 #include "server/config.h"
 #include "server/data_dir.h"
 #include "server/log_writer.h"
+#include "server/peer_side.h"
 #include "server/replica.h"
 #include "server/replica_loop.h"
 #include "server/services/context.h"
@@ -32,6 +33,8 @@ class MemberLife {
     FileEnv* files = nullptr;
     const Clock* clock = nullptr;
     uint64_t seed = 0;
+    uint64_t number = 1;  // of this life
+    server::PeerSide* peers = nullptr;
     std::function<void(const Entry&)> applied;
     std::function<void(const absl::Status&)> disk_failed;
   };

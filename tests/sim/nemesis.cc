@@ -33,6 +33,8 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     Restart();
     Processes();
     Disks();
+    Links();
+    Lead();
   }
 
   // Whoever lies down gets up again some time.
@@ -88,6 +90,52 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
       world->Saw("clock jumps");
       member->clock().JumpWall(world->kernel().Draw(-3600, 3600) * kNanosPerSecond);
     }
+  }
+
+  // Cuts between members, in one direction or both; each lasts until a later round joins them.
+  void Links() {
+    const auto count = static_cast<Place>(world->members().size());
+    Random& random = world->kernel().random();
+    if (random.OneIn(3)) world->network().JoinAll();
+    if (count < 2 || !Comes(rates.partition)) return;
+    const uint64_t kind = random.Below(5);
+    world->Saw("partitions");
+    const auto one = static_cast<Place>(random.Below(count));
+    for (Place other = 0; other < count; ++other) {
+      if (other == one) continue;
+      if (kind == 0) CutBoth(one, other);                     // alone
+      if (kind == 1) world->network().Cut(one, other);        // mute
+      if (kind == 2) world->network().Cut(other, one);        // deaf
+      if (kind == 3 && random.OneIn(2)) CutBoth(one, other);  // from some
+      if (kind == 4) Flap(one, other, random.Between(3, 12));
+    }
+  }
+  void CutBoth(Place a, Place b) {
+    world->network().Cut(a, b);
+    world->network().Cut(b, a);
+  }
+  void Flap(Place a, Place b, int64_t times) {
+    if (stopped || times == 0) return;
+    if (times % 2 == 0) {
+      CutBoth(a, b);
+    } else {
+      world->network().Join(a, b);
+      world->network().Join(b, a);
+    }
+    world->kernel().After(UpTo(kNanosPerSecond), [self = shared_from_this(), a, b, times] {
+      self->Flap(a, b, times - 1);
+    });
+  }
+
+  // Asks any member to hand the lead to any other.
+  void Lead() {
+    Member* member = AnyRunning();
+    if (member == nullptr || world->members().size() < 2 || !Comes(rates.transfer)) return;
+    world->Saw("transfers asked");
+    const MemberId to = Any()->config().member;
+    member->life().loop().Run(
+        [to](server::Replica& replica) { (void)replica.TransferLeadership(to); });
+    member->Wake();
   }
 
   World* const world;

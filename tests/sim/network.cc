@@ -11,14 +11,15 @@ int64_t Network::DrawDelayNs() {
   return delay_ns + kernel_->Draw(0, rates_.slow_ns_max);
 }
 
-void Network::SendPacket(Place from, Place to, const std::function<void()>& deliver) {
+void Network::SendPacket(Place from, Place to, Packet packet,
+                         const std::function<void()>& deliver) {
   ++counts_.sent;
   if (kernel_->Chance(rates_.lost)) {
     ++counts_.lost;
     return;
   }
   int copies = 1;
-  if (kernel_->Chance(rates_.repeated)) {
+  if (packet == Packet::kMayRepeat && kernel_->Chance(rates_.repeated)) {
     ++copies;
     ++counts_.repeated;
   }

@@ -38,7 +38,8 @@ class Network {
   const NetworkRates& rates() const { return rates_; }
 
   // `deliver` runs once, twice or never. What is cut meanwhile does not arrive.
-  void SendPacket(Place from, Place to, const std::function<void()>& deliver);
+  enum class Packet { kMayRepeat, kOnce };
+  void SendPacket(Place from, Place to, Packet packet, const std::function<void()>& deliver);
   // One thing on a connection: `deliver` at the time it arrives, at or after *ordered_ns, which
   // moves on; or `broken`, at once.
   void SendOrdered(Place from, Place to, int64_t* ordered_ns, absl::AnyInvocable<void()> deliver,

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "base/text.h"
+#include "engine/cluster/member_json.h"
+#include "proto/raftpb.pb.h"
 #include "tests/sim/check/lease_check.h"
 #include "tests/sim/check/linearizability.h"
 #include "tests/sim/check/operation_check.h"
@@ -43,7 +45,10 @@ World::World(const Plan& plan, Kernel* kernel)
     options.place = place;
     options.config = ConfigOf(plan, place);
     options.clock_gain_ppm = plan.clock_gain_ppm[place];
-    members_.push_back(std::make_unique<Member>(kernel, options, this));
+    place_of_[options.config.member] = place;
+    members_.push_back(std::make_unique<Member>(
+        kernel, options, this,
+        [this](Member& from, consensus::Message message) { Post(from, std::move(message)); }));
     client_world_.members.push_back(members_.back().get());
   }
   memories_.resize(plan.members);
@@ -129,6 +134,39 @@ void World::StartLater(Member* member, int64_t delay_ns) {
     }
     Fail(StrCat("member ", member->place(), " does not start: ", started.ToString()));
   });
+}
+
+void World::Post(Member& from, consensus::Message message) {
+  const auto to = place_of_.find(message.to);
+  if (to == place_of_.end()) return;
+  Member* member = members_[to->second].get();
+  auto shared = std::make_shared<const consensus::Message>(std::move(message));
+  // A forwarded proposal has no identity that raft could know it by: as in etcd, links between
+  // members must not deliver it twice, and TCP does not. All else may come again.
+  const bool once = shared->type == consensus::MessageType::kPropose;
+  network_.SendPacket(from.place(), member->place(),
+                      once ? Network::Packet::kOnce : Network::Packet::kMayRepeat,
+                      [member, shared] { member->Receive(*shared); });
+}
+
+// The log that all members of a new cluster begin with: one entry per member.
+void World::Bootstrap() {
+  std::vector<Entry> entries;
+  for (const auto& member : members_) {
+    etcdserverpb::Member described;
+    described.set_id(member->config().member.value());
+    described.add_peerurls(member->config().advertise_peer_urls.front());
+    raftpb::ConfChange change;
+    change.set_type(raftpb::ConfChangeAddNode);
+    change.set_node_id(described.id());
+    change.set_context(engine::MemberContextToJson({described, /*promote=*/false}));
+    entries.push_back({Term(1), LogIndex(entries.size() + 1), EntryType::kConfChange,
+                       Bytes::FromString(change.SerializeAsString())});
+  }
+  for (const auto& member : members_) {
+    const absl::Status made = member->Bootstrap(entries);
+    if (!made.ok()) Fail(StrCat("no log can be made: ", made.ToString()));
+  }
 }
 
 void World::StartAll() {
@@ -298,6 +336,7 @@ void World::CountHistory() {
 }
 
 Report World::Run() {
+  Bootstrap();
   StartAll();
   RunSafety();
   int64_t quiet_since_ns = 0;

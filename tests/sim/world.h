@@ -61,6 +61,8 @@ class World final : public Judge {
     consensus::Role role = consensus::Role::kFollower;
   };
 
+  void Bootstrap();
+  void Post(Member& from, consensus::Message message);
   void StartAll();
   void RunSafety();
   void Heal();
@@ -86,6 +88,7 @@ class World final : public Judge {
   std::vector<Entry> entries_;  // committed, by index
   std::vector<Memory> memories_;
   std::map<Term, Place> leaders_;
+  std::map<MemberId, Place> place_of_;
   bool healed_ = false;
   Report report_;
 };
