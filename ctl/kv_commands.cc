@@ -1,6 +1,7 @@
 // get, put, del, compaction.
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/text.h"
@@ -91,7 +92,9 @@ int ReadStream(Session* session, const etcdserverpb::RangeRequest& request,
   auto stream = (*client)->Open("/etcdserverpb.KV/RangeStream");
   stream->Send(request);
   stream->HalfClose();
-  while (auto message = stream->Receive(session->values().GetInt("command-timeout"))) {
+  const SystemClock clock;
+  const int64_t end_ns = clock.MonotonicNs() + session->values().GetInt("command-timeout");
+  while (auto message = stream->Receive(std::max<int64_t>(0, end_ns - clock.MonotonicNs()))) {
     etcdserverpb::RangeStreamResponse part;
     if (!part.ParseFromArray(message->data(), static_cast<int>(message->size()))) {
       return Fail(kExitError, "the server sent a part that is no RangeStreamResponse");

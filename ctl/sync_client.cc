@@ -112,26 +112,35 @@ SyncClient::~SyncClient() {
   thread_.join();
 }
 
+// Promises are shared with the loop's thread: the waiting one may go on, and its stack away, while
+// the other is still inside set_value.
 void SyncClient::OnLoop(const std::function<void()>& work) {
-  std::promise<void> done;
-  loop_.Post([&] {
+  auto done = std::make_shared<std::promise<void>>();
+  auto end = done->get_future();
+  loop_.Post([&work, done] {
     work();
-    done.set_value();
+    done->set_value();
   });
-  done.get_future().wait();
+  end.wait();
 }
 
-RpcStatus SyncClient::CallOnce(size_t endpoint, std::string_view path, const std::string& request,
+RpcStatus SyncClient::CallOnce(std::string_view path, const std::string& request,
                                int64_t timeout_ns, Bytes* answer) {
-  std::promise<RpcStatus> done;
-  loop_.Post([&] {
-    channels_[endpoint]->Call(path, Bytes::Copy(request), timeout_ns, {},
-                              [&](RpcStatus status, Bytes response) {
-                                *answer = std::move(response);
-                                done.set_value(std::move(status));
-                              });
+  struct End {
+    RpcStatus status;
+    Bytes answer;
+  };
+  auto done = std::make_shared<std::promise<End>>();
+  auto end = done->get_future();
+  loop_.Post([channel = channels_[current_].get(), path = std::string(path),
+              bytes = Bytes::Copy(request), timeout_ns, done] {
+    channel->Call(path, bytes, timeout_ns, {}, [done](RpcStatus status, Bytes response) {
+      done->set_value({std::move(status), std::move(response)});
+    });
   });
-  return done.get_future().get();
+  End got = end.get();
+  *answer = std::move(got.answer);
+  return std::move(got.status);
 }
 
 RpcStatus SyncClient::Call(std::string_view path, const google::protobuf::Message& request,
@@ -146,7 +155,7 @@ RpcStatus SyncClient::Call(std::string_view path, const google::protobuf::Messag
       return {RpcCode::kDeadlineExceeded, StrCat("context deadline exceeded", why)};
     }
     Bytes answer;
-    status = CallOnce(current_, path, bytes, left_ns, &answer);
+    status = CallOnce(path, bytes, left_ns, &answer);
     if (status.ok() && !response->ParseFromArray(answer.data(), static_cast<int>(answer.size()))) {
       return {RpcCode::kInternal, StrCat("the answer to ", path, " is not what it should be")};
     }

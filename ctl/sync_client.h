@@ -67,7 +67,7 @@ class SyncClient {
  private:
   friend class SyncStream;
   explicit SyncClient(const ClientOptions& options);
-  transport::RpcStatus CallOnce(size_t endpoint, std::string_view path, const std::string& request,
+  transport::RpcStatus CallOnce(std::string_view path, const std::string& request,
                                 int64_t timeout_ns, Bytes* answer);
   // Runs `work` on the loop's thread and waits for its end.
   void OnLoop(const std::function<void()>& work);

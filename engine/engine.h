@@ -95,7 +95,8 @@ struct DowngradeInfo {
 class CompactionHash {
  public:
   virtual ~CompactionHash() = default;
-  virtual void Run() = 0;  // worker thread, once
+  virtual int64_t revision() const = 0;  // of the compaction
+  virtual void Run() = 0;                // worker thread, once
 };
 
 class Engine {
@@ -148,7 +149,8 @@ class Engine {
       const etcdserverpb::RangeRequest& request) = 0;
   virtual Reply ReadTxn(const etcdserverpb::TxnRequest& request) = 0;
   virtual std::variant<Reply, std::unique_ptr<ReadJob>> HashKv(int64_t revision) = 0;
-  virtual std::unique_ptr<ReadJob> Hash() = 0;
+  virtual std::variant<Reply, std::unique_ptr<ReadJob>> Hash() = 0;
+  // The backend's error when it has no snapshot to give just now.
   virtual absl::StatusOr<std::unique_ptr<HistoryReader>> NewHistoryReader() = 0;
   virtual const WatchStore& watch_store() const = 0;
   virtual WatchStore* mutable_watch_store() = 0;
@@ -158,7 +160,8 @@ class Engine {
   // Up to `steps` keys of the index; appends the deletions to the window. True = more to do.
   virtual bool CompactSlice(uint32_t steps) = 0;
   // The hash of the compaction that CompactSlice would begin next, to be run by a worker and handed
-  // back; deletions need not wait for it. Null when there is none, or its deletions have begun.
+  // back; deletions need not wait for it. Null when there is none, or its deletions have begun, or
+  // the backend has no snapshot to give.
   // Optional: an owner that never asks has compactions without a kept hash.
   virtual std::unique_ptr<CompactionHash> TakeCompactionHash() = 0;
   virtual void KeepCompactionHash(std::unique_ptr<CompactionHash> done) = 0;

@@ -34,7 +34,7 @@ class EngineImpl final : public Engine, public WatchStore {
       const etcdserverpb::RangeRequest& request) override;
   Reply ReadTxn(const etcdserverpb::TxnRequest& request) override;
   std::variant<Reply, std::unique_ptr<ReadJob>> HashKv(int64_t revision) override;
-  std::unique_ptr<ReadJob> Hash() override;
+  std::variant<Reply, std::unique_ptr<ReadJob>> Hash() override;
   absl::StatusOr<std::unique_ptr<HistoryReader>> NewHistoryReader() override {
     return store_.NewHistoryReader();
   }

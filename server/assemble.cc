@@ -212,6 +212,7 @@ void Node::Parts::BuildReplica() {
   replica_options.batch_linger_ns = config.batch_linger_ns;
   replica_options.seal_interval_ns = config.backend_commit_interval_ns;
   replica_options.compaction_steps = config.compaction_steps;
+  replica_options.election_timeout_ns = config.tick_ns * config.election_ticks;
   replica = std::make_unique<Replica>(replica_options, raft.get(), engine.get(), hub.get());
 }
 

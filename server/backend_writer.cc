@@ -10,12 +10,6 @@ namespace {
 
 constexpr size_t kTasksMax = 1 << 16;  // the window's size bounds chunks long before this
 
-void DieIfFailed(const absl::Status& status, std::string_view what) {
-  if (status.ok()) return;
-  Log(LogLevel::kFatal, "backend write failed; stopping, the log keeps what was acknowledged",
-      {{"operation", what}, status});
-}
-
 }  // namespace
 
 BackendWriter::BackendWriter(const Options& options, kv::KvBackend* backend, const Clock* clock,
@@ -24,6 +18,8 @@ BackendWriter::BackendWriter(const Options& options, kv::KvBackend* backend, con
       backend_(backend),
       clock_(clock),
       events_(std::move(events)),
+      on_failure_(
+          StopProcess("backend write failed; stopping, the log keeps what was acknowledged")),
       queue_(kTasksMax),
       written_(synced),
       synced_(synced) {
@@ -59,9 +55,16 @@ bool BackendWriter::Poll() {
   return true;
 }
 
+bool BackendWriter::Succeeded(const absl::Status& status, std::string_view operation) {
+  if (status.ok()) return true;
+  failed_ = true;
+  on_failure_(operation, status);
+  return false;
+}
+
 void BackendWriter::Work() {
   size_t first = 0;
-  while (first < tasks_.size()) {
+  while (first < tasks_.size() && !failed_) {
     if (auto* reclaim = std::get_if<absl::AnyInvocable<void(absl::Status)>>(&tasks_[first])) {
       SyncIfDue(/*force=*/true);
       (*reclaim)(backend_->Reclaim());
@@ -96,7 +99,7 @@ void BackendWriter::WriteChunks(size_t first, size_t last) {
     bytes += chunk->bytes();
   }
   const int64_t start_ns = clock_->MonotonicNs();
-  DieIfFailed(backend_->Write(ops_), "write");
+  if (!Succeeded(backend_->Write(ops_), "write")) return;
   write_durations_.Add(clock_->MonotonicNs() - start_ns);
   bytes_since_sync_ += bytes;
   bytes_written_.fetch_add(bytes, std::memory_order_relaxed);
@@ -108,11 +111,11 @@ void BackendWriter::WriteChunks(size_t first, size_t last) {
 
 void BackendWriter::SyncIfDue(bool force) {
   const uint64_t entries = written_.value() - synced_.value();
-  if (bytes_since_sync_ == 0) return;
+  if (bytes_since_sync_ == 0 || failed_) return;
   const bool due =
       entries >= options_.sync_every_entries && bytes_since_sync_ >= options_.sync_every_bytes;
   if (!force && !due) return;
-  DieIfFailed(backend_->Sync(), "sync");
+  if (!Succeeded(backend_->Sync(), "sync")) return;
   synced_ = written_;
   bytes_since_sync_ = 0;
   if (synced_.value() > options_.catchup_entries) {

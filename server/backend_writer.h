@@ -18,6 +18,7 @@
 #include "base/histogram.h"
 #include "base/ids.h"
 #include "engine/engine.h"
+#include "server/disk_failure.h"
 
 namespace quorate::server {
 
@@ -38,12 +39,16 @@ class BackendWriter {
                 LogIndex synced);
   ~BackendWriter();  // writes and syncs what was submitted
 
+  // Instead of ending the process. Before Start.
+  void OnFailure(DiskFailureHandler handler) { on_failure_ = std::move(handler); }
+
   void Start();
   void Submit(std::shared_ptr<const engine::FlushChunk> chunk);  // any thread
   // Gives space back (Defragment); `done` is called on the writer's thread.
   void Reclaim(absl::AnyInvocable<void(absl::Status)> done);
 
   bool Poll();  // false = there was nothing to do
+  size_t queued() const { return queue_.size(); }
 
   kv::KvSizes sizes() const;  // any thread, as of the last write
   const ConcurrentHistogram& write_durations() const { return write_durations_; }
@@ -55,11 +60,14 @@ class BackendWriter {
   void Work();
   void WriteChunks(size_t first, size_t last);
   void SyncIfDue(bool force);
+  bool Succeeded(const absl::Status& status, std::string_view operation);
 
   const Options options_;
   kv::KvBackend* const backend_;
   const Clock* const clock_;
   const Events events_;
+  DiskFailureHandler on_failure_;
+  bool failed_ = false;  // writer thread
   BoundedQueue<Task> queue_;
   std::vector<Task> tasks_;
   std::vector<kv::WriteOp> ops_;

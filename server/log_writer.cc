@@ -11,17 +11,16 @@ namespace {
 // Tasks waiting for the disk; each is one batch of the replica, whose proposals are bounded.
 constexpr size_t kTasksMax = 1 << 20;
 
-void DieIfFailed(const absl::Status& status, std::string_view what) {
-  if (status.ok()) return;
-  Log(LogLevel::kFatal, "log write failed; stopping before anything unsynced is acknowledged",
-      {{"operation", what}, status});
-}
-
 }  // namespace
 
 LogWriter::LogWriter(log::LogStore* log, const Clock* clock,
                      std::function<void(LogIndex, Term)> durable)
-    : log_(log), clock_(clock), durable_(std::move(durable)), queue_(kTasksMax) {}
+    : log_(log),
+      clock_(clock),
+      durable_(std::move(durable)),
+      on_failure_(
+          StopProcess("log write failed; stopping before anything unsynced is acknowledged")),
+      queue_(kTasksMax) {}
 
 LogWriter::~LogWriter() {
   queue_.Close();
@@ -43,7 +42,15 @@ bool LogWriter::Poll() {
   return true;
 }
 
+bool LogWriter::Succeeded(const absl::Status& status, std::string_view operation) {
+  if (status.ok()) return true;
+  failed_ = true;
+  on_failure_(operation, status);
+  return false;
+}
+
 void LogWriter::WriteAll() {
+  if (failed_) return;
   entries_.clear();
   const HardState* hard_state = nullptr;
   LogIndex truncate;
@@ -54,14 +61,14 @@ void LogWriter::WriteAll() {
   }
   if (!entries_.empty() || hard_state != nullptr) {
     const int64_t start_ns = clock_->MonotonicNs();
-    DieIfFailed(log_->Append(entries_, hard_state), "append");
+    if (!Succeeded(log_->Append(entries_, hard_state), "append")) return;
     const int64_t appended_ns = clock_->MonotonicNs();
-    DieIfFailed(log_->Sync(), "sync");
+    if (!Succeeded(log_->Sync(), "sync")) return;
     append_durations_.Add(appended_ns - start_ns);
     sync_durations_.Add(clock_->MonotonicNs() - appended_ns);
     if (!entries_.empty()) durable_(entries_.back().index, entries_.back().term);
   }
-  if (truncate.value() != 0) DieIfFailed(log_->TruncatePrefix(truncate), "truncate");
+  if (truncate.value() != 0) Succeeded(log_->TruncatePrefix(truncate), "truncate");
 }
 
 }  // namespace quorate::server

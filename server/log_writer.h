@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/histogram.h"
 #include "base/log_entry.h"
+#include "server/disk_failure.h"
 
 namespace quorate::server {
 
@@ -31,22 +32,29 @@ class LogWriter {
             std::function<void(LogIndex index, Term term)> durable);
   ~LogWriter();  // finishes what was submitted
 
+  // Instead of ending the process. Before Start.
+  void OnFailure(DiskFailureHandler handler) { on_failure_ = std::move(handler); }
+
   void Submit(LogTask task);  // any thread; bounded by the proposals in flight
   void Start();
 
   // Takes what is there and makes it durable; false = there was nothing. The writer's thread calls
   // it in the server, the simulator's single thread there.
   bool Poll();
+  size_t queued() const { return queue_.size(); }
 
   const ConcurrentHistogram& sync_durations() const { return sync_durations_; }
   const ConcurrentHistogram& append_durations() const { return append_durations_; }
 
  private:
   void WriteAll();
+  bool Succeeded(const absl::Status& status, std::string_view operation);
 
   log::LogStore* const log_;
   const Clock* const clock_;
   const std::function<void(LogIndex, Term)> durable_;
+  DiskFailureHandler on_failure_;
+  bool failed_ = false;  // writer thread
   BoundedQueue<LogTask> queue_;
   std::vector<LogTask> tasks_;
   std::vector<Entry> entries_;

@@ -8,7 +8,6 @@
 #include "engine/cluster/member_json.h"
 #include "engine/errors.h"
 #include "proto/raft_internal.pb.h"
-#include "proto/raftpb.pb.h"
 
 namespace quorate::server {
 
@@ -26,9 +25,9 @@ Replica::Replica(const ReplicaOptions& options, consensus::Raft* raft, engine::E
 
 void Replica::Tick(int64_t now_ns) {
   raft_->Tick();
-  engine_->lessor().SetNow(now_ns);
-  RevokeExpired(now_ns);
+  for (auto& job : std::exchange(not_run_, {})) hub_->Finish(std::move(job));
   hub_->Tick(now_ns);
+  ticked_ = true;
 }
 
 void Replica::Propose(Proposal proposal) {
@@ -58,37 +57,61 @@ void Replica::Flushed(uint64_t sequence) { engine_->Flushed(sequence); }
 
 void Replica::CatchUpDone(std::unique_ptr<engine::CatchUpJob> job) { hub_->Finish(std::move(job)); }
 
+void Replica::HashDone(std::unique_ptr<engine::CompactionHash> done) {
+  hashing_.erase(std::find(hashing_.begin(), hashing_.end(), done->revision()));
+  engine_->KeepCompactionHash(std::move(done));
+}
+
 Effects Replica::Advance(int64_t now_ns) {
   Effects effects;
+  engine_->lessor().SetNow(now_ns);  // what is granted now counts from now, not from the last tick
   effects.completions.swap(refused_);
   SubmitBatch(now_ns, &effects);
   AskReadIndex();
   CollectOutput(&effects);
   ApplyCommitted(now_ns, &effects);
   FollowLeadership(now_ns);
-  if (effects.applied != 0) {
-    for (auto& task : std::exchange(when_applied_, {})) task(*this);
+  if (effects.applied != 0 || ticked_) {
+    // Also after each applied revoke: the next ones must not wait for a tick.
+    RevokeExpired(now_ns);
+    ticked_ = false;
+    for (auto& task : std::exchange(later_, {})) task(*this);
   }
   ServeReads();
   PublishEvents();
-  if (compact_slice_) {
-    compact_slice_ = false;
-    if (engine_->CompactionPending() && !engine_->WindowFull()) {
-      engine_->CompactSlice(options_.compaction_steps);
-    }
-  }
+  Compact(&effects);
   SealAndFlush(now_ns, &effects);
   AnswerCompacted(&effects);
   ExpireOverdue(now_ns, &effects);
-  for (std::unique_ptr<engine::CatchUpJob>& job : hub_->TakeJobs()) {
-    absl::StatusOr<std::unique_ptr<engine::HistoryReader>> history = engine_->NewHistoryReader();
-    QR_CHECK_MSG(history.ok(), ToStd(history.status().message()));
-    effects.catch_up.push_back({std::move(job), *std::move(history)});
-  }
+  TakeCatchUp(&effects);
   // A compaction that has to wait (for the backend, for a pinned read) goes on with the input that
   // frees it.
-  effects.more = raft_->HasOutput() || (engine_->CompactionPending() && !engine_->WindowFull());
+  const bool revokes =
+      raft_->role() == consensus::Role::kLeader && !batch_.empty() && BatchIsDue(now_ns);
+  effects.more =
+      revokes || raft_->HasOutput() || (engine_->CompactionPending() && !engine_->WindowFull());
   return effects;
+}
+
+void Replica::Compact(Effects* effects) {
+  if (!std::exchange(compact_slice_, false)) return;
+  if (!engine_->CompactionPending() || engine_->WindowFull()) return;
+  if (std::unique_ptr<engine::CompactionHash> hash = engine_->TakeCompactionHash()) {
+    hashing_.push_back(hash->revision());
+    effects->compaction_hashes.push_back(std::move(hash));
+  }
+  engine_->CompactSlice(options_.compaction_steps);
+}
+
+void Replica::TakeCatchUp(Effects* effects) {
+  for (std::unique_ptr<engine::CatchUpJob>& job : hub_->TakeJobs()) {
+    absl::StatusOr<std::unique_ptr<engine::HistoryReader>> history = engine_->NewHistoryReader();
+    if (history.ok()) {
+      effects->catch_up.push_back({std::move(job), *std::move(history)});
+    } else {
+      not_run_.push_back(std::move(job));
+    }
+  }
 }
 
 bool Replica::BatchIsDue(int64_t now_ns) const {
@@ -166,13 +189,11 @@ void Replica::ApplyCommitted(int64_t now_ns, Effects* effects) {
     ApplyOne(entry, now_ns, effects);
     ++effects->applied;
   }
-  const uint64_t applied = engine_->applied_index().value();
-  if (effects->applied != 0 && applied > options_.peer_entries_kept) {
-    raft_->Compacted(LogIndex(applied - options_.peer_entries_kept));
-  }
+  if (effects->applied != 0) raft_->Applied(engine_->applied_index());
 }
 
 void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
+  if (apply_observer_) apply_observer_(entry);
   while (!durable_at_.empty() && durable_at_.front().index < entry.index) durable_at_.pop_front();
   Waiter waiter;
   while (!waiting_.empty() && waiting_.front().index <= entry.index) {
@@ -196,21 +217,18 @@ void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
 }
 
 void Replica::ApplyConfChange(const Entry& entry) {
-  raftpb::ConfChange change;
-  QR_CHECK_MSG(change.ParseFromArray(entry.data.data(), static_cast<int>(entry.data.size())),
-               "a committed configuration entry cannot be read");
-  consensus::ConfState state = raft_->conf_state();
-  if (change.type() == raftpb::ConfChangeAddNode) {
-    const MemberId id(change.node_id());
-    if (std::find(state.voters.begin(), state.voters.end(), id) == state.voters.end()) {
-      state.voters.push_back(id);
-      std::sort(state.voters.begin(), state.voters.end());
-    }
-    if (std::optional<etcdserverpb::Member> member = engine::ParseMemberJson(change.context())) {
+  absl::StatusOr<consensus::ConfChange> change =
+      consensus::DecodeConfChange(entry.type, entry.data);
+  QR_CHECK_MSG(change.ok(), "a committed configuration entry cannot be read");
+  if (change->changes.size() == 1 &&
+      change->changes[0].type == consensus::ConfChangeType::kAddVoter) {
+    if (std::optional<etcdserverpb::Member> member =
+            engine::ParseMemberJson(change->context.view())) {
       engine_->BootstrapMember(*member);
     }
   }
-  raft_->ApplyConfState(state);
+  const absl::StatusOr<consensus::ConfState> state = raft_->ApplyConfChange(*change);
+  QR_CHECK_MSG(state.ok(), ToStd(state.status().message()));
 }
 
 void Replica::ServeReads() {
@@ -249,7 +267,7 @@ void Replica::FollowLeadership(int64_t now_ns) {
   if (leads == was_leader_) return;
   was_leader_ = leads;
   if (leads) {
-    engine_->lessor().Promote(now_ns, 0);
+    engine_->lessor().Promote(now_ns, options_.election_timeout_ns);
   } else {
     engine_->lessor().Demote();
   }
@@ -265,8 +283,8 @@ void Replica::SealAndFlush(int64_t now_ns, Effects* effects) {
   effects->chunks = engine_->TakeSealed(seal);
 }
 
-void Replica::WhenApplied(absl::AnyInvocable<void(Replica&)> task) {
-  when_applied_.push_back(std::move(task));
+void Replica::RunLater(absl::AnyInvocable<void(Replica&)> task) {
+  later_.push_back(std::move(task));
 }
 
 void Replica::WaitPhysicallyCompacted(int64_t revision, Completion completion) {
@@ -277,7 +295,9 @@ void Replica::WaitPhysicallyCompacted(int64_t revision, Completion completion) {
 void Replica::AnswerCompacted(Effects* effects) {
   const int64_t done = engine_->PhysicallyCompacted();
   std::erase_if(compaction_waits_, [&](CompactionWait& wait) {
-    if (wait.revision > done) return false;
+    const bool hashing = std::any_of(hashing_.begin(), hashing_.end(),
+                                     [&](int64_t revision) { return revision <= wait.revision; });
+    if (wait.revision > done || hashing) return false;
     effects->completions.push_back(std::move(wait.completion));
     return true;
   });

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -66,6 +67,8 @@ struct Effects {
   std::vector<Completion> completions;
   std::vector<std::shared_ptr<const engine::FlushChunk>> chunks;
   std::vector<CatchUpWork> catch_up;
+  // To be run by a worker and handed back by HashDone.
+  std::vector<std::unique_ptr<engine::CompactionHash>> compaction_hashes;
   uint32_t applied = 0;  // entries applied in this step
   // There is work that needs no further input: call Advance again soon.
   bool more = false;
@@ -78,9 +81,9 @@ struct ReplicaOptions {
   uint64_t batch_bytes_max = 4 << 20;
   int64_t batch_linger_ns = 0;
   int64_t seal_interval_ns = 1'000'000'000;
+  int64_t election_timeout_ns = 1'000'000'000;  // what leases get on top from a new leader
   uint32_t compaction_steps = 1000;
   uint32_t apply_backlog_max = 5000;  // committed and not applied: more proposals are refused
-  uint64_t peer_entries_kept = 5000;  // applied entries that stay in memory for followers
 };
 
 class Replica {
@@ -96,14 +99,21 @@ class Replica {
   void Durable(LogIndex index, Term term, int64_t now_ns);
   void Flushed(uint64_t sequence);
   void CatchUpDone(std::unique_ptr<engine::CatchUpJob> job);
+  void HashDone(std::unique_ptr<engine::CompactionHash> done);
   void SealNow() { seal_now_ = true; }  // hand over all applied changes with the next Advance
-  // Runs `task` after the next step that applied something.
-  void WhenApplied(absl::AnyInvocable<void(Replica&)> task);
+  // Runs `task` after the next step that applied something or followed a tick: for an answer that
+  // waits for a change of state, and gives up at some time.
+  void RunLater(absl::AnyInvocable<void(Replica&)> task);
   // `completion` is answered when the deletions of a compaction up to `revision` are in the
-  // backend.
+  // backend and its hash is kept.
   void WaitPhysicallyCompacted(int64_t revision, Completion completion);
   // One slice of pending compaction with the next Advance.
   void CompactSlice() { compact_slice_ = true; }
+
+  // `observer` sees every entry as it is applied: the judge of a simulation.
+  void ObserveApply(std::function<void(const Entry&)> observer) {
+    apply_observer_ = std::move(observer);
+  }
 
   Effects Advance(int64_t now_ns);
 
@@ -131,6 +141,8 @@ class Replica {
   void ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects);
   void ApplyConfChange(const Entry& entry);
   void AskReadIndex();
+  void TakeCatchUp(Effects* effects);
+  void Compact(Effects* effects);
   void ServeReads();
   void PublishEvents();
   void RevokeExpired(int64_t now_ns);
@@ -165,13 +177,18 @@ class Replica {
     Completion completion;
   };
   std::vector<CompactionWait> compaction_waits_;
-  std::vector<absl::AnyInvocable<void(Replica&)>> when_applied_;
+  std::vector<absl::AnyInvocable<void(Replica&)>> later_;
+  std::vector<int64_t> hashing_;  // revisions of compactions whose hash is being made
+  // Could not be run for want of a snapshot; they go back to the hub with the next tick.
+  std::vector<std::unique_ptr<engine::CatchUpJob>> not_run_;
   std::vector<Completion> refused_;  // answers decided while taking inputs
   int64_t compact_revision_seen_ = -1;
   int64_t last_seal_ns_ = 0;
+  std::function<void(const Entry&)> apply_observer_;
   bool seal_now_ = false;
   bool compact_slice_ = false;
   bool was_leader_ = false;
+  bool ticked_ = false;
 };
 
 }  // namespace quorate::server

@@ -1,6 +1,7 @@
 #include "server/replica_loop.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "base/log.h"
@@ -28,12 +29,13 @@ ReplicaLoop::ReplicaLoop(const Options& options, Replica* replica, LogWriter* lo
       backend_writer_(backend_writer),
       workers_(workers),
       clock_(clock),
-      queue_(options.queue_max) {}
+      queue_(options.queue_max, [this] { OnQueueFilled(); }) {}
 
 ReplicaLoop::~ReplicaLoop() { Stop(); }
 
 void ReplicaLoop::Start() {
   next_tick_ns_ = clock_->MonotonicNs();
+  threaded_ = true;
   thread_ = std::thread([this] {
     SetThreadName("replica");
     Main();
@@ -60,7 +62,17 @@ bool ReplicaLoop::ReadState(Read&& read) {
 }
 
 void ReplicaLoop::Durable(LogIndex index, Term term) {
+  // For a few requests the step takes no longer than waking another thread would. Many are left to
+  // the replica's thread, so that the next sync begins at once.
+  const bool step_here = threaded_ && counters_.proposals_pending.load(std::memory_order_relaxed) <=
+                                          options_.step_elsewhere_max;
+  const Turn turn;
   queue_.PushUnbounded(DurableInput{index, term});
+  if (step_here) {
+    Turn::AtEnd(this);
+  } else {
+    Wake();
+  }
 }
 
 void ReplicaLoop::Flushed(uint64_t sequence) { queue_.PushUnbounded(FlushedInput{sequence}); }
@@ -69,20 +81,66 @@ void ReplicaLoop::Run(Task task) { queue_.PushUnbounded(std::move(task)); }
 
 void ReplicaLoop::Main() {
   for (;;) {
-    if (more_) {
-      queue_.Take(&inputs_);
-    } else {
-      queue_.WaitTakeUntil(&inputs_, std::min(next_tick_ns_, wake_at_ns_));
+    int64_t due_ns;
+    {
+      std::lock_guard lock(step_mutex_);
+      if (queue_.closed() && queue_.size() == 0) return;
+      Round(Stepper::kOwnThread);
+      due_ns = NextDueNs();
     }
-    if (inputs_.empty() && queue_.closed()) return;
-    const transport::WakeScope wakes;
-    const int64_t now_ns = clock_->MonotonicNs();
-    TakeInputs(now_ns);
-    Effects effects = replica_->Advance(now_ns);
-    WarnIfSlow(clock_->MonotonicNs() - now_ns, effects.applied);
-    CarryOut(std::move(effects));
-    if (more_) CompactUntil(now_ns + options_.compaction_slice_ns);
+    if (due_ns != 0) WaitForWork(due_ns);
   }
+}
+
+// Expects step_mutex_ to be held.
+void ReplicaLoop::Round(Stepper stepper) {
+  const transport::WakeScope wakes;
+  queue_.Take(&inputs_);
+  const int64_t now_ns = clock_->MonotonicNs();
+  TakeInputs(now_ns);
+  Effects effects = replica_->Advance(now_ns);
+  WarnIfSlow(clock_->MonotonicNs() - now_ns, effects.applied);
+  CarryOut(std::move(effects));
+  if (more_ && stepper == Stepper::kOwnThread) CompactUntil(now_ns + options_.compaction_slice_ns);
+}
+
+void ReplicaLoop::OnQueueFilled() {
+  if (!threaded_) return;
+  // In a turn of a network thread more may follow; all of it is looked at when the turn ends.
+  if (queue_.closed() || !Turn::AtEnd(this)) Wake();
+}
+
+void ReplicaLoop::StepOrWake() {
+  for (;;) {
+    const size_t waiting = queue_.size();
+    if (waiting == 0) return;
+    if (waiting > options_.step_elsewhere_max) return Wake();
+    bool wake;
+    {
+      std::unique_lock lock(step_mutex_, std::try_to_lock);
+      // Who holds it looks at the queue once more after letting go.
+      if (!lock.owns_lock()) return;
+      const int64_t due_before_ns = NextDueNs();
+      Round(Stepper::kOther);
+      wake = NextDueNs() < due_before_ns;
+    }
+    if (wake) Wake();
+  }
+}
+
+void ReplicaLoop::Wake() {
+  {
+    std::lock_guard lock(wake_mutex_);
+    woken_ = true;
+  }
+  wake_.notify_one();
+}
+
+void ReplicaLoop::WaitForWork(int64_t deadline_ns) {
+  const std::chrono::steady_clock::time_point deadline{std::chrono::nanoseconds(deadline_ns)};
+  std::unique_lock lock(wake_mutex_);
+  wake_.wait_until(lock, deadline, [this] { return woken_ || queue_.size() > 0; });
+  woken_ = false;
 }
 
 bool ReplicaLoop::Poll() {
@@ -133,6 +191,14 @@ void ReplicaLoop::CarryOut(Effects effects) {
             replica.CatchUpDone(std::move(job));
           });
         });
+  }
+  for (std::unique_ptr<engine::CompactionHash>& hash : effects.compaction_hashes) {
+    workers_->Submit([this, hash = std::move(hash)]() mutable {
+      hash->Run();
+      Run([hash = std::move(hash)](Replica& replica) mutable {
+        replica.HashDone(std::move(hash));
+      });
+    });
   }
   UpdateCounters();
   if (effects.completions.empty()) return;

@@ -1,11 +1,19 @@
 // ReplicaLoop: feeds the replica from one bounded queue and carries out its effects. Whatever
 // reaches the replica passes here: proposals and reads of services, Durable of the log writer,
 // Flushed of the backend writer, finished jobs of workers.
+//
+// One thread at a time steps the replica, and it need not be the replica's own: waking a thread
+// costs more than a step of a few requests. So a network thread steps it at the end of its turn and
+// the log writer after its sync, when nobody else does and little is waiting; what is left (ticks,
+// compactions, large batches) wakes the replica's thread.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -14,6 +22,7 @@
 #include "base/bounded_queue.h"
 #include "base/clock.h"
 #include "base/stage_clock.h"
+#include "base/turn.h"
 #include "server/backend_writer.h"
 #include "server/log_writer.h"
 #include "server/replica.h"
@@ -21,12 +30,14 @@
 
 namespace quorate::server {
 
-class ReplicaLoop {
+class ReplicaLoop final : public TurnListener {
  public:
   struct Options {
     size_t queue_max = 1 << 16;  // proposals and reads of clients; beyond: too many requests
     int64_t tick_ns = 100'000'000;
     int64_t compaction_slice_ns = 500'000;
+    // Inputs up to which another thread steps the replica rather than waking its own.
+    size_t step_elsewhere_max = 64;
     int64_t warning_apply_ns = 100'000'000;  // of one step of the replica
     int64_t warning_unary_ns = 300'000'000;  // of one write, from received to replied
   };
@@ -44,7 +55,7 @@ class ReplicaLoop {
 
   ReplicaLoop(const Options& options, Replica* replica, LogWriter* log_writer,
               BackendWriter* backend_writer, WorkerPool* workers, const Clock* clock);
-  ~ReplicaLoop();
+  ~ReplicaLoop() override;
 
   void Start();
   // Takes no more inputs, finishes what is there, stops the thread.
@@ -59,8 +70,14 @@ class ReplicaLoop {
   void Flushed(uint64_t sequence);
   void Run(absl::AnyInvocable<void(Replica&)> task);
 
+  // Of the thread whose turn put inputs in.
+  void OnTurnEnd() override { StepOrWake(); }
+
+  // For one thread that drives everything (then without Start).
   // One round: take inputs, advance, carry out effects. False = there was nothing to do.
   bool Poll();
+  // When Poll has work again even if nothing comes in (of the clock; past = at once). Loop thread.
+  int64_t NextDueNs() const { return more_ ? 0 : std::min(next_tick_ns_, wake_at_ns_); }
 
   StageHistograms& stages() { return stages_; }
   const Counters& counters() const { return counters_; }
@@ -76,7 +93,15 @@ class ReplicaLoop {
   using Task = absl::AnyInvocable<void(Replica&)>;
   using Input = std::variant<Proposal, Read, DurableInput, FlushedInput, Task>;
 
+  // Whose round it is: only the own thread spends a slice of time on a compaction.
+  enum class Stepper { kOwnThread, kOther };
+
   void Main();
+  void Round(Stepper stepper);
+  void OnQueueFilled();
+  void StepOrWake();
+  void Wake();
+  void WaitForWork(int64_t deadline_ns);
   void TakeInputs(int64_t now_ns);
   void CarryOut(Effects effects);
   void CompactUntil(int64_t deadline_ns);
@@ -91,10 +116,20 @@ class ReplicaLoop {
   WorkerPool* const workers_;
   const Clock* const clock_;
   BoundedQueue<Input> queue_;
+
+  // Held by whoever steps the replica; guards what follows it.
+  std::mutex step_mutex_;
   std::vector<Input> inputs_;
   int64_t next_tick_ns_ = 0;
   int64_t wake_at_ns_ = 0;
   bool more_ = false;
+
+  // How others wake the replica's thread. Always after what it is woken for was put down.
+  std::mutex wake_mutex_;
+  std::condition_variable wake_;
+  bool woken_ = false;
+  bool threaded_ = false;  // constant after Start
+
   StageHistograms stages_;
   Counters counters_;
   std::thread thread_;

@@ -27,6 +27,23 @@ void WorkerPool::Submit(absl::AnyInvocable<void()> work) {
   ready_.notify_one();
 }
 
+bool WorkerPool::Poll() {
+  absl::AnyInvocable<void()> work;
+  {
+    std::lock_guard lock(mutex_);
+    if (work_.empty()) return false;
+    work = std::move(work_.front());
+    work_.pop_front();
+  }
+  work();
+  return true;
+}
+
+size_t WorkerPool::queued() const {
+  std::lock_guard lock(mutex_);
+  return work_.size();
+}
+
 void WorkerPool::Run() {
   SetThreadName("worker");
   for (;;) {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
+#include <thread>
 #include <utility>
 
 #include "base/check.h"
@@ -63,6 +65,34 @@ RpcStatus StatusOfReset(uint32_t error_code) {
 struct ClientConnection::Address {
   sockaddr_storage storage;
   socklen_t size;
+
+  // Appends what `host` and `port` stand for. Answers the reason when that is nothing.
+  static std::string Find(const std::string& host, uint16_t port, int flags,
+                          std::vector<Address>* out) {
+    addrinfo hints{};
+    hints.ai_family = AF_UNSPEC;
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = flags | AI_NUMERICSERV;
+    addrinfo* found = nullptr;
+    const int error = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
+    if (error != 0) return gai_strerror(error);
+    for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
+      Address& address = out->emplace_back();
+      std::memcpy(&address.storage, info->ai_addr, info->ai_addrlen);
+      address.size = info->ai_addrlen;
+    }
+    freeaddrinfo(found);
+    return "";
+  }
+};
+
+struct ClientConnection::Lookup {
+  std::mutex mutex;
+  EventLoop* loop = nullptr;  // under mutex; null once nobody waits any more
+  // Loop thread, and the looking one until it has posted.
+  ClientConnection* owner = nullptr;
+  std::vector<Address> addresses;
+  std::string error;
 };
 
 struct ClientConnection::Callbacks {
@@ -192,24 +222,32 @@ bool ClientConnection::usable() const {
 // --- connecting
 
 void ClientConnection::Resolve() {
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const std::string port = std::to_string(options_.port);
-  const int error = getaddrinfo(options_.host.c_str(), port.c_str(), &hints, &found);
-  if (error != 0) {
-    connect_error_ = gai_strerror(error);
-  } else {
-    for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
-      Address& address = addresses_.emplace_back();
-      std::memcpy(&address.storage, info->ai_addr, info->ai_addrlen);
-      address.size = info->ai_addrlen;
-    }
-    freeaddrinfo(found);
+  if (Address::Find(options_.host, options_.port, AI_NUMERICHOST, &addresses_).empty()) {
+    // Not from here: the caller is about to add the first call.
+    loop_->AtEndOfTurn([this] { ConnectNext(); });
+    return;
   }
-  // Not from here: the caller is about to add the first call.
-  loop_->AtEndOfTurn([this] { ConnectNext(); });
+  // A name server that does not answer holds getaddrinfo up for half a minute and more, and on the
+  // loop's thread with it every deadline. Nothing can interrupt it, so its thread is left behind
+  // when nobody waits for it any more.
+  lookup_ = std::make_shared<Lookup>();
+  lookup_->loop = loop_;
+  lookup_->owner = this;
+  std::thread([lookup = lookup_, host = options_.host, port = options_.port] {
+    lookup->error = Address::Find(host, port, 0, &lookup->addresses);
+    const std::lock_guard lock(lookup->mutex);
+    if (lookup->loop == nullptr) return;
+    lookup->loop->Post([lookup] {
+      if (lookup->owner != nullptr) lookup->owner->OnResolved();
+    });
+  }).detach();
+}
+
+void ClientConnection::OnResolved() {
+  addresses_ = std::move(lookup_->addresses);
+  connect_error_ = lookup_->error;
+  lookup_.reset();
+  ConnectNext();
 }
 
 void ClientConnection::ConnectNext() {
@@ -319,6 +357,11 @@ void ClientConnection::Close() {
 void ClientConnection::Shut(const RpcStatus& status) {
   state_ = State::kGone;
   loop_->CancelTimer(connect_timer_);
+  if (lookup_ != nullptr) {
+    const std::lock_guard lock(lookup_->mutex);
+    lookup_->loop = nullptr;
+    lookup_->owner = nullptr;
+  }
   if (socket_ != nullptr) {
     loop_->Unwatch(socket_->fd());
     socket_.reset();

@@ -93,6 +93,7 @@ class ClientConnection {
   void Recycle(std::unique_ptr<ClientCall> call);
 
   void Resolve();
+  void OnResolved();
   void ConnectNext();
   void OnReady(uint32_t events);
   void OnConnectReady();
@@ -108,6 +109,9 @@ class ClientConnection {
   const std::string authority_;
   State state_ = State::kConnecting;
   struct Address;
+  // Shared with the thread that looks a host name up; null for addresses.
+  struct Lookup;
+  std::shared_ptr<Lookup> lookup_;
   std::vector<Address> addresses_;
   size_t next_address_ = 0;
   std::string connect_error_;
