@@ -40,6 +40,7 @@ struct EngineOptions {
   uint32_t range_slice_keys = 1024;        // index steps per slice of a large range
   uint64_t request_bytes_max = 1'572'864;  // steers RangeStream's chunk sizes
   uint32_t txn_ops_max = 128;
+  uint32_t learners_max = 1;  // --max-learners
   Lessor::Options lessor;
 };
 
@@ -95,7 +96,8 @@ struct DowngradeInfo {
 class CompactionHash {
  public:
   virtual ~CompactionHash() = default;
-  virtual void Run() = 0;  // worker thread, once
+  virtual int64_t revision() const = 0;  // of the compaction
+  virtual void Run() = 0;                // worker thread, once
 };
 
 class Engine {
@@ -148,7 +150,8 @@ class Engine {
       const etcdserverpb::RangeRequest& request) = 0;
   virtual Reply ReadTxn(const etcdserverpb::TxnRequest& request) = 0;
   virtual std::variant<Reply, std::unique_ptr<ReadJob>> HashKv(int64_t revision) = 0;
-  virtual std::unique_ptr<ReadJob> Hash() = 0;
+  virtual std::variant<Reply, std::unique_ptr<ReadJob>> Hash() = 0;
+  // The backend's error when it has no snapshot to give just now.
   virtual absl::StatusOr<std::unique_ptr<HistoryReader>> NewHistoryReader() = 0;
   virtual const WatchStore& watch_store() const = 0;
   virtual WatchStore* mutable_watch_store() = 0;
@@ -158,7 +161,8 @@ class Engine {
   // Up to `steps` keys of the index; appends the deletions to the window. True = more to do.
   virtual bool CompactSlice(uint32_t steps) = 0;
   // The hash of the compaction that CompactSlice would begin next, to be run by a worker and handed
-  // back; deletions need not wait for it. Null when there is none, or its deletions have begun.
+  // back; deletions need not wait for it. Null when there is none, or its deletions have begun, or
+  // the backend has no snapshot to give.
   // Optional: an owner that never asks has compactions without a kept hash.
   virtual std::unique_ptr<CompactionHash> TakeCompactionHash() = 0;
   virtual void KeepCompactionHash(std::unique_ptr<CompactionHash> done) = 0;
@@ -179,11 +183,10 @@ class Engine {
   virtual uint64_t live_keys() const = 0;
   virtual std::vector<etcdserverpb::AlarmMember> alarms() const = 0;
   virtual bool HasAlarm(etcdserverpb::AlarmType type) const = 0;
-  // Members as known from applied entries (configuration changes, attributes); a member that no
-  // entry tells of is written by BootstrapMember.
+  // Members as known from applied entries (configuration changes, attributes), by id.
   virtual std::vector<etcdserverpb::Member> members() const = 0;
-  virtual void BootstrapMember(const etcdserverpb::Member& member) = 0;
-  virtual std::string cluster_version() const = 0;  // "3.7.0", empty = not decided
+  virtual bool WasRemoved(MemberId member) const = 0;  // ids never come back
+  virtual std::string cluster_version() const = 0;     // "3.7.0", empty = not decided
   virtual DowngradeInfo downgrade() const = 0;
 
   struct Counters {

@@ -34,7 +34,7 @@ class EngineImpl final : public Engine, public WatchStore {
       const etcdserverpb::RangeRequest& request) override;
   Reply ReadTxn(const etcdserverpb::TxnRequest& request) override;
   std::variant<Reply, std::unique_ptr<ReadJob>> HashKv(int64_t revision) override;
-  std::unique_ptr<ReadJob> Hash() override;
+  std::variant<Reply, std::unique_ptr<ReadJob>> Hash() override;
   absl::StatusOr<std::unique_ptr<HistoryReader>> NewHistoryReader() override {
     return store_.NewHistoryReader();
   }
@@ -61,8 +61,8 @@ class EngineImpl final : public Engine, public WatchStore {
   std::vector<etcdserverpb::AlarmMember> alarms() const override { return alarms_.List(); }
   bool HasAlarm(etcdserverpb::AlarmType type) const override { return alarms_.Has(type); }
   std::vector<etcdserverpb::Member> members() const override { return membership_.members(); }
-  void BootstrapMember(const etcdserverpb::Member& member) override {
-    membership_.Bootstrap(member);
+  bool WasRemoved(MemberId member) const override {
+    return membership_.removed().contains(member.value());
   }
   std::string cluster_version() const override { return membership_.version(); }
   DowngradeInfo downgrade() const override { return membership_.downgrade(); }

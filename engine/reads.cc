@@ -9,6 +9,13 @@
 #include "engine/mvcc/wire.h"
 
 namespace quorate::engine {
+namespace {
+
+Reply Unreadable(const absl::Status& status) {
+  return {{static_cast<int>(status.code()), std::string(status.message())}, {}};
+}
+
+}  // namespace
 
 std::variant<Reply, std::unique_ptr<RangeCursor>> EngineImpl::Range(
     const etcdserverpb::RangeRequest& request) {
@@ -73,14 +80,16 @@ std::variant<Reply, std::unique_ptr<ReadJob>> EngineImpl::HashKv(int64_t revisio
   const int64_t main = revision == 0 ? store_.current_revision() : revision;
   if (main > store_.current_revision()) return Reply{errors::kFutureRev, {}};
   if (main > 0 && main < store_.compact_revision()) return Reply{errors::kCompacted, {}};
+  absl::StatusOr<std::unique_ptr<HistoryReader>> history = store_.NewHistoryReader();
+  if (!history.ok()) return Unreadable(history.status());
   return MakeHashKvJob(header_, store_.current_revision(),
                        {.hash_revision = main, .compact_revision = store_.compact_revision()},
-                       store_.NewHistoryReader());
+                       *std::move(history));
 }
 
-std::unique_ptr<ReadJob> EngineImpl::Hash() {
+std::variant<Reply, std::unique_ptr<ReadJob>> EngineImpl::Hash() {
   absl::StatusOr<std::unique_ptr<kv::KvSnapshot>> snapshot = store_.backend().NewSnapshot();
-  QR_CHECK_MSG(snapshot.ok(), ToStd(snapshot.status().message()));
+  if (!snapshot.ok()) return Unreadable(snapshot.status());
   return MakeHashJob(header_, store_.current_revision(), *std::move(snapshot),
                      store_.window().Chunks());
 }
@@ -90,8 +99,10 @@ std::unique_ptr<CompactionHash> EngineImpl::TakeCompactionHash() {
   // A compaction at 0 frees nothing, and a kept hash of revision 0 would be taken for the answer to
   // "now" (etcd's quirk, left out).
   if (!next || next->revision <= 0 || !kept_hashes_.Begin(next->revision)) return nullptr;
+  absl::StatusOr<std::unique_ptr<HistoryReader>> history = store_.NewHistoryReader();
+  if (!history.ok()) return nullptr;  // a hash the less; the compaction itself needs none
   return MakeCompactionHash({.hash_revision = next->revision, .compact_revision = next->previous},
-                            store_.NewHistoryReader());
+                            *std::move(history));
 }
 
 void EngineImpl::KeepCompactionHash(std::unique_ptr<CompactionHash> done) {

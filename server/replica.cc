@@ -5,10 +5,9 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "engine/cluster/member_json.h"
+#include "consensus/conf_change.h"
 #include "engine/errors.h"
 #include "proto/raft_internal.pb.h"
-#include "proto/raftpb.pb.h"
 
 namespace quorate::server {
 
@@ -22,32 +21,18 @@ Replica::Replica(const ReplicaOptions& options, consensus::Raft* raft, engine::E
       raft_(raft),
       engine_(engine),
       hub_(hub),
+      replay_through_(raft->commit()),
+      read_context_(options.first_read_context),
       compact_revision_seen_(engine->compact_revision()) {}
 
 void Replica::Tick(int64_t now_ns) {
-  raft_->Tick();
-  engine_->lessor().SetNow(now_ns);
-  RevokeExpired(now_ns);
+  if (Replayed()) raft_->Tick();
+  for (auto& job : std::exchange(not_run_, {})) hub_->Finish(std::move(job));
   hub_->Tick(now_ns);
+  ticked_ = true;
 }
 
-void Replica::Propose(Proposal proposal) {
-  // Both queues count: what raft committed and what the engine has still to apply.
-  if (committed_.size() > options_.apply_backlog_max) {
-    refused_.push_back({std::move(proposal.waiter), Reply{engine::errors::kTooManyRequests, {}}});
-    return;
-  }
-  batch_bytes_ += proposal.payload.size();
-  batch_.push_back(std::move(proposal));
-}
-
-void Replica::ReadState(Read read) {
-  if (read.consistency == Read::Consistency::kLocal) {
-    read.run(*engine_);
-  } else {
-    reads_new_.push_back(std::move(read));
-  }
-}
+void Replica::Receive(consensus::Message message) { raft_->Receive(std::move(message)); }
 
 void Replica::Durable(LogIndex index, Term term, int64_t now_ns) {
   raft_->Durable(index, term);
@@ -58,105 +43,81 @@ void Replica::Flushed(uint64_t sequence) { engine_->Flushed(sequence); }
 
 void Replica::CatchUpDone(std::unique_ptr<engine::CatchUpJob> job) { hub_->Finish(std::move(job)); }
 
+void Replica::HashDone(std::unique_ptr<engine::CompactionHash> done) {
+  hashing_.erase(std::find(hashing_.begin(), hashing_.end(), done->revision()));
+  engine_->KeepCompactionHash(std::move(done));
+}
+
 Effects Replica::Advance(int64_t now_ns) {
   Effects effects;
+  engine_->lessor().SetNow(now_ns);  // what is granted now counts from now, not from the last tick
   effects.completions.swap(refused_);
   SubmitBatch(now_ns, &effects);
-  AskReadIndex();
+  const size_t kept = batch_.size();
+  AskReadIndex(now_ns);
   CollectOutput(&effects);
   ApplyCommitted(now_ns, &effects);
   FollowLeadership(now_ns);
-  if (effects.applied != 0) {
-    for (auto& task : std::exchange(when_applied_, {})) task(*this);
+  if (effects.applied != 0 || ticked_) {
+    // Also after each applied revoke: the next ones must not wait for a tick.
+    RevokeExpired(now_ns);
+    ticked_ = false;
+    for (auto& task : std::exchange(later_, {})) task(*this);
   }
   ServeReads();
   PublishEvents();
-  if (compact_slice_) {
-    compact_slice_ = false;
-    if (engine_->CompactionPending() && !engine_->WindowFull()) {
-      engine_->CompactSlice(options_.compaction_steps);
-    }
-  }
+  Compact(&effects);
+  if (!effects.snapshots_wanted.empty()) seal_now_ = true;
   SealAndFlush(now_ns, &effects);
   AnswerCompacted(&effects);
-  ExpireOverdue(now_ns, &effects);
-  for (std::unique_ptr<engine::CatchUpJob>& job : hub_->TakeJobs()) {
-    absl::StatusOr<std::unique_ptr<engine::HistoryReader>> history = engine_->NewHistoryReader();
-    QR_CHECK_MSG(history.ok(), ToStd(history.status().message()));
-    effects.catch_up.push_back({std::move(job), *std::move(history)});
-  }
+  ExpireProposals(now_ns, &effects);
+  ExpireReads(now_ns);
+  TakeCatchUp(&effects);
   // A compaction that has to wait (for the backend, for a pinned read) goes on with the input that
-  // frees it.
-  effects.more = raft_->HasOutput() || (engine_->CompactionPending() && !engine_->WindowFull());
+  // frees it. Proposals that waited for an apply (of a configuration) or came up during it want
+  // another round; others that no leader takes wait for an input.
+  const bool batch_may_go = raft_->role() == consensus::Role::kLeader && BatchIsDue(now_ns) &&
+                            batch_.size() > (effects.applied != 0 ? 0 : kept);
+  effects.more = raft_->HasOutput() || batch_may_go ||
+                 (engine_->CompactionPending() && !engine_->WindowFull());
   return effects;
 }
 
-bool Replica::BatchIsDue(int64_t now_ns) const {
-  return batch_.size() >= options_.batch_entries_max || batch_bytes_ >= options_.batch_bytes_max ||
-         now_ns - batch_since_ns_ >= options_.batch_linger_ns;
+void Replica::Compact(Effects* effects) {
+  if (!std::exchange(compact_slice_, false)) return;
+  if (!engine_->CompactionPending() || engine_->WindowFull()) return;
+  if (std::unique_ptr<engine::CompactionHash> hash = engine_->TakeCompactionHash()) {
+    hashing_.push_back(hash->revision());
+    effects->compaction_hashes.push_back(std::move(hash));
+  }
+  engine_->CompactSlice(options_.compaction_steps);
 }
 
-void Replica::SubmitBatch(int64_t now_ns, Effects* effects) {
-  if (batch_.empty()) {
-    batch_since_ns_ = 0;
-    return;
-  }
-  if (batch_since_ns_ == 0) batch_since_ns_ = now_ns;
-  if (!BatchIsDue(now_ns)) {
-    effects->wake_at_ns = batch_since_ns_ + options_.batch_linger_ns;
-    return;
-  }
-  if (raft_->role() != consensus::Role::kLeader) return;  // kept until there is one, or time is up
-  std::vector<Bytes> payloads;
-  payloads.reserve(batch_.size());
-  for (const Proposal& proposal : batch_) payloads.push_back(proposal.payload);
-  const LogIndex before = raft_->last_index();
-  const absl::Status accepted = raft_->Propose(std::move(payloads));
-  LogIndex index = before;
-  for (Proposal& proposal : batch_) {
-    if (!accepted.ok()) {
-      const Error error = absl::IsResourceExhausted(accepted)
-                              ? Error(engine::errors::kTooManyRequests)
-                              : Error(engine::errors::kProposalDropped);
-      effects->completions.push_back({std::move(proposal.waiter), Reply{error, {}}});
-      continue;
+void Replica::TakeCatchUp(Effects* effects) {
+  for (std::unique_ptr<engine::CatchUpJob>& job : hub_->TakeJobs()) {
+    absl::StatusOr<std::unique_ptr<engine::HistoryReader>> history = engine_->NewHistoryReader();
+    if (history.ok()) {
+      effects->catch_up.push_back({std::move(job), *std::move(history)});
+    } else {
+      not_run_.push_back(std::move(job));
     }
-    ++index;
-    proposal.waiter.stamps.Stamp(Stage::kProposed, now_ns);
-    waiting_.push_back({index, raft_->term(), std::move(proposal.waiter)});
   }
-  QR_CHECK(!accepted.ok() || raft_->last_index() == index);
-  batch_.clear();
-  batch_bytes_ = 0;
-  batch_since_ns_ = 0;
-}
-
-void Replica::AskReadIndex() {
-  if (reads_new_.empty() || !raft_->leader_ready()) return;
-  read_batches_.push_back({++read_context_, std::nullopt, std::move(reads_new_)});
-  reads_new_.clear();
-  raft_->ReadIndex(read_context_);
 }
 
 void Replica::CollectOutput(Effects* effects) {
   if (!raft_->HasOutput()) return;
   consensus::Output output = raft_->TakeOutput();
-  if (output.hard_state) effects->hard_state = output.hard_state;
+  TakeReadAnswers(output);
+  effects->hard_state = output.hard_state;
   effects->append = std::move(output.append);
+  effects->messages = std::move(output.messages);
+  effects->messages_after_durable = std::move(output.messages_after_durable);
+  effects->log_reads = std::move(output.log_reads);
+  effects->snapshots_wanted = std::move(output.snapshots_wanted);
+  effects->install = std::move(output.install);
   for (Entry& entry : output.committed) committed_.push_back(std::move(entry));
-  for (const consensus::ReadReady& ready : output.reads) {
-    for (ReadBatch& batch : read_batches_) {
-      if (batch.context == ready.context) batch.index = ready.index;
-    }
-  }
-  for (const uint64_t dropped : output.reads_dropped) {
-    for (ReadBatch& batch : read_batches_) {
-      if (batch.context != dropped) continue;
-      for (Read& read : batch.reads) reads_new_.push_back(std::move(read));
-      batch.reads.clear();
-      batch.index = LogIndex(0);
-    }
-  }
+  // The snapshot holds all of it.
+  if (effects->install) committed_.clear();
 }
 
 void Replica::ApplyCommitted(int64_t now_ns, Effects* effects) {
@@ -166,59 +127,41 @@ void Replica::ApplyCommitted(int64_t now_ns, Effects* effects) {
     ApplyOne(entry, now_ns, effects);
     ++effects->applied;
   }
-  const uint64_t applied = engine_->applied_index().value();
-  if (effects->applied != 0 && applied > options_.peer_entries_kept) {
-    raft_->Compacted(LogIndex(applied - options_.peer_entries_kept));
-  }
+  if (effects->applied != 0) raft_->Applied(engine_->applied_index());
 }
 
 void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
+  if (apply_observer_) apply_observer_(entry);
   while (!durable_at_.empty() && durable_at_.front().index < entry.index) durable_at_.pop_front();
-  Waiter waiter;
-  while (!waiting_.empty() && waiting_.front().index <= entry.index) {
-    InFlight& front = waiting_.front();
-    if (front.index == entry.index && front.term == entry.term) {
-      waiter = std::move(front.waiter);
-    } else if (front.waiter.done) {
-      // Another leader's entry took its place.
-      effects->completions.push_back(
-          {std::move(front.waiter), Reply{engine::errors::kLeaderChanged, {}}});
-    }
-    waiting_.pop_front();
-  }
-  if (entry.type != EntryType::kNormal) ApplyConfChange(entry);
-  const Engine::Answer answer = waiter.done ? Engine::Answer::kWanted : Engine::Answer::kNotWanted;
+  Waiter waiter = TakeWaiter(entry, effects);
+  const bool is_conf_change = entry.type != EntryType::kNormal;
+  const Engine::Answer answer =
+      waiter.done || is_conf_change ? Engine::Answer::kWanted : Engine::Answer::kNotWanted;
   Reply reply = engine_->Apply(entry, answer);
+  if (is_conf_change) ApplyConfChange(entry, reply.error, effects);
   if (!waiter.done) return;
   if (!durable_at_.empty()) waiter.stamps.Stamp(Stage::kDurable, durable_at_.front().at_ns);
   waiter.stamps.Stamp(Stage::kApplied, now_ns);
   effects->completions.push_back({std::move(waiter), std::move(reply)});
 }
 
-void Replica::ApplyConfChange(const Entry& entry) {
-  raftpb::ConfChange change;
-  QR_CHECK_MSG(change.ParseFromArray(entry.data.data(), static_cast<int>(entry.data.size())),
-               "a committed configuration entry cannot be read");
-  consensus::ConfState state = raft_->conf_state();
-  if (change.type() == raftpb::ConfChangeAddNode) {
-    const MemberId id(change.node_id());
-    if (std::find(state.voters.begin(), state.voters.end(), id) == state.voters.end()) {
-      state.voters.push_back(id);
-      std::sort(state.voters.begin(), state.voters.end());
-    }
-    if (std::optional<etcdserverpb::Member> member = engine::ParseMemberJson(change.context())) {
-      engine_->BootstrapMember(*member);
-    }
+void Replica::ApplyConfChange(const Entry& entry, const Error& refused, Effects* effects) {
+  absl::StatusOr<consensus::ConfChange> change =
+      consensus::DecodeConfChange(entry.type, entry.data);
+  QR_CHECK_MSG(change.ok(), "a committed configuration entry cannot be read");
+  // What the engine refused by etcd's rules must change nothing for raft either, but raft has to
+  // hear that its turn is over.
+  if (!refused.ok()) {
+    for (consensus::ConfChangeSingle& single : change->changes) single.member = MemberId(0);
   }
-  raft_->ApplyConfState(state);
-}
-
-void Replica::ServeReads() {
-  while (!read_batches_.empty()) {
-    ReadBatch& batch = read_batches_.front();
-    if (!batch.index || engine_->applied_index() < *batch.index) return;
-    for (Read& read : batch.reads) read.run(*engine_);
-    read_batches_.pop_front();
+  const absl::StatusOr<consensus::ConfState> state = raft_->ApplyConfChange(*change);
+  QR_CHECK_MSG(state.ok(), ToStd(state.status().message()));
+  if (!refused.ok()) return;
+  effects->members_changed = true;
+  for (const consensus::ConfChangeSingle& single : change->changes) {
+    if (single.type != consensus::ConfChangeType::kRemoveMember) continue;
+    connected_since_ns_.erase(single.member);
+    if (single.member == engine_->header().member) effects->removed = true;
   }
 }
 
@@ -237,6 +180,8 @@ void Replica::RevokeExpired(int64_t now_ns) {
     request.mutable_lease_revoke()->set_id(lease.value());
     Proposal proposal;
     proposal.payload = Bytes::FromString(request.SerializeAsString());
+    proposal.only_in_term = raft_->term();
+    proposal.waiter.deadline_ns = now_ns + options_.request_timeout_ns;
     proposal.waiter.done = [this, lease](Reply reply) {
       if (!reply.error.ok()) engine_->lessor().RevokeFailed(lease);
     };
@@ -245,11 +190,21 @@ void Replica::RevokeExpired(int64_t now_ns) {
 }
 
 void Replica::FollowLeadership(int64_t now_ns) {
-  const bool leads = raft_->leader_ready();
-  if (leads == was_leader_) return;
-  was_leader_ = leads;
-  if (leads) {
-    engine_->lessor().Promote(now_ns, 0);
+  if (raft_->leader() != leader_ || (leaderless_since_ns_ == 0 && leader_ == MemberId(0))) {
+    leader_ = raft_->leader();
+    if (leader_ == MemberId(0)) {
+      leaderless_since_ns_ = now_ns;
+    } else {
+      leaderless_since_ns_ = INT64_MAX;
+      leader_since_ns_ = now_ns;
+    }
+  }
+  const bool ready = raft_->leader_ready();
+  if (ready == was_ready_) return;
+  was_ready_ = ready;
+  if (ready) {
+    // Nobody knows how long there was no leader to renew with: an election timeout is given away.
+    engine_->lessor().Promote(now_ns, options_.election_timeout_ns);
   } else {
     engine_->lessor().Demote();
   }
@@ -265,8 +220,8 @@ void Replica::SealAndFlush(int64_t now_ns, Effects* effects) {
   effects->chunks = engine_->TakeSealed(seal);
 }
 
-void Replica::WhenApplied(absl::AnyInvocable<void(Replica&)> task) {
-  when_applied_.push_back(std::move(task));
+void Replica::RunLater(absl::AnyInvocable<void(Replica&)> task) {
+  later_.push_back(std::move(task));
 }
 
 void Replica::WaitPhysicallyCompacted(int64_t revision, Completion completion) {
@@ -277,36 +232,60 @@ void Replica::WaitPhysicallyCompacted(int64_t revision, Completion completion) {
 void Replica::AnswerCompacted(Effects* effects) {
   const int64_t done = engine_->PhysicallyCompacted();
   std::erase_if(compaction_waits_, [&](CompactionWait& wait) {
-    if (wait.revision > done) return false;
+    const bool hashing = std::any_of(hashing_.begin(), hashing_.end(),
+                                     [&](int64_t revision) { return revision <= wait.revision; });
+    if (wait.revision > done || hashing) return false;
     effects->completions.push_back(std::move(wait.completion));
     return true;
   });
   if (!compaction_waits_.empty() && !engine_->CompactionPending()) seal_now_ = true;
 }
 
-void Replica::ExpireOverdue(int64_t now_ns, Effects* effects) {
-  const auto overdue = [now_ns](const Waiter& waiter) {
-    return waiter.done && waiter.deadline_ns <= now_ns;
-  };
-  for (InFlight& flight : waiting_) {
-    if (!flight.waiter.done) continue;
-    if (!overdue(flight.waiter)) break;  // deadlines come in order of proposing, nearly
-    effects->completions.push_back(
-        {std::exchange(flight.waiter, Waiter{}), Reply{engine::errors::kTimeout, {}}});
+void Replica::SnapshotInstalled(const consensus::SnapshotMeta& meta, engine::Engine* engine) {
+  QR_CHECK(engine->applied_index() == meta.index);
+  engine->SetHeader(engine_->header());
+  engine_ = engine;
+  was_ready_ = false;
+  hub_->StoreReplaced(engine->mutable_watch_store());
+  compact_revision_seen_ = engine->compact_revision();
+  // What was ordered here and lies behind the snapshot was applied somewhere, or overwritten: who
+  // waits must look for himself.
+  while (!waiting_.empty() && waiting_.front().index <= meta.index) {
+    refused_.push_back(
+        {std::move(waiting_.front().waiter), Reply{engine::errors::kTimeoutDueToLeaderFail, {}}});
+    waiting_.pop_front();
   }
-  if (!batch_.empty() && overdue(batch_.front().waiter)) {
-    // Ordered nowhere: no leader took it. All of the batch is about equally old.
-    for (Proposal& proposal : batch_) {
-      effects->completions.push_back(
-          {std::move(proposal.waiter), Reply{engine::errors::kContextDeadlineExceeded, {}}});
-    }
-    batch_.clear();
-    batch_bytes_ = 0;
+  durable_at_.clear();
+  raft_->SnapshotInstalled(meta);
+}
+
+void Replica::SnapshotAbandoned(const consensus::SnapshotMeta& meta) {
+  raft_->SnapshotAbandoned(meta);
+}
+
+Error Replica::TransferLeadership(MemberId to) {
+  const absl::Status status = raft_->TransferLeadership(to);
+  if (status.ok()) return {};
+  if (absl::IsInvalidArgument(status)) return engine::errors::kBadLeaderTransferee;
+  return engine::errors::kNoLeader;
+}
+
+void Replica::SetConnectedSince(MemberId peer, std::optional<int64_t> since_ns) {
+  if (since_ns) {
+    connected_since_ns_[peer] = *since_ns;
+  } else {
+    connected_since_ns_.erase(peer);
   }
-  if (!reads_new_.empty() && reads_new_.front().deadline_ns <= now_ns) {
-    for (Read& read : reads_new_) read.fail(engine::errors::kTimeout);
-    reads_new_.clear();
+}
+
+size_t Replica::ConnectedSince(const std::vector<MemberId>& members, int64_t since_ns) const {
+  size_t connected = 0;
+  for (const MemberId member : members) {
+    const auto since = connected_since_ns_.find(member);
+    const bool is_self = member == engine_->header().member;
+    if (is_self || (since != connected_since_ns_.end() && since->second < since_ns)) ++connected;
   }
+  return connected;
 }
 
 }  // namespace quorate::server

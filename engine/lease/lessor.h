@@ -61,7 +61,7 @@ class Lessor {
   void Promote(int64_t now_ns, int64_t extend_ns);
   void Demote();
   bool primary() const;
-  void SetNow(int64_t now_ns);  // from Tick; deadlines of new grants count from it
+  void SetNow(int64_t now_ns);  // before each step; deadlines of new grants count from it
   // Leases whose deadline passed, oldest first, within the in-flight limit and the limit per scan
   // interval; each is answered once until RevokeFailed or Revoke. May be called at any time, best
   // on every tick and after every applied revoke. Empty when not primary.

@@ -18,6 +18,18 @@ constexpr int kInternal = 13;
 // asks in one point: a compaction's own keep set holds tombstones of its revision.
 enum class KeepSet { kOfQuery, kOfCompaction };
 
+// FNV-1a, 128 bits, in place of a key: the names of a million keys would take more memory than all
+// the rest of a hash job.
+using Fingerprint = std::pair<uint64_t, uint64_t>;
+Fingerprint FingerprintOf(std::string_view key) {
+  constexpr unsigned __int128 kOffset =
+      static_cast<unsigned __int128>(0x6c62272e07bb0142) << 64 | 0x62b821756295c58d;
+  constexpr unsigned __int128 kPrime = static_cast<unsigned __int128>(1) << 88 | 0x13b;
+  unsigned __int128 hash = kOffset;
+  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * kPrime;
+  return {static_cast<uint64_t>(hash >> 64), static_cast<uint64_t>(hash)};
+}
+
 // Records at or below the compaction may be garbage that is not deleted yet, or be outlived by a
 // newer one at or below the hashed revision. etcd hashes of them only the keep set: per key the
 // newest record <= hash_revision, unless that is a tombstone; and all of them when that set is
@@ -45,11 +57,6 @@ class KvHasher {
   const KvHash& result() const { return result_; }
 
  private:
-  struct Newest {
-    Revision revision;
-    RecordKind kind;
-  };
-
   absl::Status FindNewest(const HistoryReader& history) {
     absl::Status damage;
     absl::Status status =
@@ -61,14 +68,13 @@ class KvHasher {
                                            ".", ref.revision.sub, " cannot be read"));
             return false;
           }
-          newest_[ToAbsl(kv->key)] = {ref.revision, ref.kind};
+          newest_[FingerprintOf(kv->key)] = PackedRef::Of(ref);
           return true;
         });
     if (!status.ok()) return status;
     for (const auto& [key, newest] : newest_) {
-      const bool kept =
-          newest.kind == RecordKind::kPut ||
-          (keep_set_ == KeepSet::kOfCompaction && newest.revision.main == result_.hash_revision);
+      const bool kept = !newest.tombstone() || (keep_set_ == KeepSet::kOfCompaction &&
+                                                newest.main == result_.hash_revision);
       keep_is_empty_ = keep_is_empty_ && !kept;
     }
     return damage;
@@ -78,8 +84,8 @@ class KvHasher {
     const int64_t compacted = result_.compact_revision;
     if (ref.revision.main > compacted) return true;
     if (!keep_is_empty_) {
-      const auto newest = newest_.find(ToAbsl(wire::ParseKeyValue(bytes)->key));
-      if (newest == newest_.end() || newest->second.revision != ref.revision ||
+      const auto newest = newest_.find(FingerprintOf(wire::ParseKeyValue(bytes)->key));
+      if (newest == newest_.end() || newest->second.Unpack().revision != ref.revision ||
           ref.kind == RecordKind::kTombstone) {
         return false;
       }
@@ -90,7 +96,7 @@ class KvHasher {
   KvHash result_;
   const KeepSet keep_set_;
   // Looked up, and asked for "any": its order does not matter.
-  absl::flat_hash_map<std::string, Newest> newest_;
+  absl::flat_hash_map<Fingerprint, PackedRef> newest_;
   bool keep_is_empty_ = true;
 };
 
@@ -121,6 +127,7 @@ class CompactionHashJob final : public CompactionHash {
   CompactionHashJob(const KvHash& wanted, std::unique_ptr<HistoryReader> history)
       : hasher_(wanted, KeepSet::kOfCompaction), history_(std::move(history)) {}
 
+  int64_t revision() const override { return hasher_.result().hash_revision; }
   void Run() override {
     if (hasher_.Run(*history_).ok()) result_ = hasher_.result();
     history_.reset();

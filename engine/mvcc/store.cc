@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/status_util.h"
 #include "base/text.h"
 #include "engine/mvcc/history.h"
 #include "engine/mvcc/wire.h"
@@ -167,10 +168,9 @@ std::vector<RecordRef> MvccStore::LiveRefs(const KeyInterval& interval, int64_t 
   return refs;
 }
 
-std::unique_ptr<HistoryReader> MvccStore::NewHistoryReader() const {
-  absl::StatusOr<std::unique_ptr<kv::KvSnapshot>> snapshot = backend_->NewSnapshot();
-  QR_CHECK_MSG(snapshot.ok(), ToStd(snapshot.status().message()));
-  return MakeHistoryReader(*std::move(snapshot), window_.Chunks());
+absl::StatusOr<std::unique_ptr<HistoryReader>> MvccStore::NewHistoryReader() const {
+  QR_ASSIGN_OR_RETURN(std::unique_ptr<kv::KvSnapshot> snapshot, backend_->NewSnapshot());
+  return MakeHistoryReader(std::move(snapshot), window_.Chunks());
 }
 
 }  // namespace quorate::engine

@@ -59,7 +59,7 @@ class MvccStore final : public RecordReader {
   std::string ReadOne(const RecordRef& ref) const;
   // Live records of the interval at `main`, in key order, up to `limit` (0 = all).
   std::vector<RecordRef> LiveRefs(const KeyInterval& interval, int64_t main, uint64_t limit) const;
-  std::unique_ptr<HistoryReader> NewHistoryReader() const;
+  absl::StatusOr<std::unique_ptr<HistoryReader>> NewHistoryReader() const;
 
   // --- compaction (store_compact.cc)
   void ScheduleCompaction(int64_t revision);

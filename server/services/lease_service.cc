@@ -68,7 +68,8 @@ void Leases(ServiceContext& context, CallPtr call, Bytes bytes) {
 }
 
 // One keep-alive stream. A renewal of a lease that expired and is not yet revoked waits for the
-// revoke and then says TTL 0, as etcd does.
+// revoke and then says TTL 0, as etcd does. One that finds no clock here that may decide waits for
+// it until the request timeout: a TTL of 0 would tell the client that its lease is lost.
 class KeepAliveCall final : public transport::CallHandler {
  public:
   KeepAliveCall(ServiceContext* context, CallPtr call)
@@ -77,11 +78,13 @@ class KeepAliveCall final : public transport::CallHandler {
   void OnMessage(Bytes bytes) override {
     etcdserverpb::LeaseKeepAliveRequest request;
     if (!ParseOrFail(*call_, bytes, &request)) return;
-    context_->loop->Run([context = context_, call = call_, state = state_,
-                         id = LeaseId(request.id())](Replica& replica) {
-      ++state->open;
-      Renew(context, call, state, id, replica);
-    });
+    const Renewal renewal{LeaseId(request.id()),
+                          context_->clock->MonotonicNs() + context_->config->RequestTimeoutNs()};
+    context_->loop->Run(
+        [context = context_, call = call_, state = state_, renewal](Replica& replica) {
+          ++state->open;
+          Renew(context, call, state, renewal, replica);
+        });
   }
   void OnHalfClose() override {
     context_->loop->Run([call = call_, state = state_](Replica&) {
@@ -97,14 +100,23 @@ class KeepAliveCall final : public transport::CallHandler {
     bool half_closed = false;
   };
 
+  struct Renewal {
+    LeaseId id;
+    int64_t give_up_ns;
+  };
+
   static void Renew(ServiceContext* context, const CallPtr& call,
-                    const std::shared_ptr<State>& state, LeaseId id, Replica& replica) {
+                    const std::shared_ptr<State>& state, Renewal renewal, Replica& replica) {
     if (call->cancelled()) return;
     Engine& engine = replica.engine();
+    const LeaseId id = renewal.id;
     const int64_t now_ns = context->clock->MonotonicNs();
-    if (engine.lessor().ExpiredNotRevoked(id, now_ns)) {
-      replica.WhenApplied(
-          [context, call, state, id](Replica& later) { Renew(context, call, state, id, later); });
+    const bool decides = engine.lessor().primary();
+    if (!decides && now_ns >= renewal.give_up_ns) return Fail(*call, engine::errors::kNoLeader);
+    if (!decides || engine.lessor().ExpiredNotRevoked(id, now_ns)) {
+      replica.RunLater([context, call, state, renewal](Replica& later) {
+        Renew(context, call, state, renewal, later);
+      });
       return;
     }
     etcdserverpb::LeaseKeepAliveResponse response;

@@ -30,7 +30,9 @@ void Status(ServiceContext& context, CallPtr call, Bytes bytes) {
     response.set_raftterm(counters.term.load());
     response.set_raftappliedindex(engine.applied_index().value());
     response.set_storageversion(kClusterVersion);
-    response.mutable_downgradeinfo();
+    const engine::DowngradeInfo downgrade = engine.downgrade();
+    response.mutable_downgradeinfo()->set_enabled(downgrade.enabled);
+    response.mutable_downgradeinfo()->set_targetversion(downgrade.target_version);
     if (response.leader() == 0) response.add_errors("etcdserver: no leader");
     for (const etcdserverpb::AlarmMember& alarm : engine.alarms()) {
       response.add_errors(StrCat("memberID:", alarm.memberid(),
@@ -63,11 +65,18 @@ void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
   });
 }
 
+void AnswerOrRun(ServiceContext& context, const CallPtr& call,
+                 std::variant<Reply, std::unique_ptr<engine::ReadJob>> result) {
+  if (auto* reply = std::get_if<Reply>(&result)) return Answer(*call, std::move(*reply));
+  RunJob(context, call, std::get<std::unique_ptr<engine::ReadJob>>(std::move(result)));
+}
+
 void Hash(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::HashRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
-  ReadFor(context, call, Read::Consistency::kLocal,
-          [context = &context, call](Engine& engine) { RunJob(*context, call, engine.Hash()); });
+  ReadFor(context, call, Read::Consistency::kLocal, [context = &context, call](Engine& engine) {
+    AnswerOrRun(*context, call, engine.Hash());
+  });
 }
 
 void HashKv(ServiceContext& context, CallPtr call, Bytes bytes) {
@@ -75,9 +84,7 @@ void HashKv(ServiceContext& context, CallPtr call, Bytes bytes) {
   if (!ParseOrFail(*call, bytes, &request)) return;
   ReadFor(context, call, Read::Consistency::kLocal,
           [context = &context, call, revision = request.revision()](Engine& engine) {
-            auto result = engine.HashKv(revision);
-            if (auto* reply = std::get_if<Reply>(&result)) return Answer(*call, std::move(*reply));
-            RunJob(*context, call, std::get<std::unique_ptr<engine::ReadJob>>(std::move(result)));
+            AnswerOrRun(*context, call, engine.HashKv(revision));
           });
 }
 

@@ -1,5 +1,6 @@
 // etcdserverpb.Watch: hands requests to the hub on the replica thread.
 
+#include <deque>
 #include <utility>
 
 #include "proto/etcdserverpb.pb.h"
@@ -40,27 +41,56 @@ class WatchCall final : public transport::CallHandler {
   void OnMessage(Bytes bytes) override {
     etcdserverpb::WatchRequest request;
     if (!ParseOrFail(*call_, bytes, &request)) return;
-    context_->loop->Run([state = state_, request = std::move(request)](Replica& replica) {
-      replica.hub().Request(state->stream, request);
+    context_->loop->Run([streams = streams_, call = call_, state = state_, bytes = bytes.size(),
+                         request = std::move(request)](Replica& replica) mutable {
+      state->held_bytes += bytes + sizeof(request);
+      state->held.push_back({std::move(request), bytes + sizeof(request)});
+      TakeHeld(*streams, *state, replica);
+      if (state->held_bytes > kHeldBytesMax) {
+        Fail(*call, {kResourceExhausted, "etcdserver: watch answers are not read"});
+      }
     });
   }
   // A half-closed client still gets its events.
   void OnHalfClose() override {}
   void OnWritable() override {
-    context_->loop->Run(
-        [state = state_](Replica& replica) { replica.hub().StreamWritable(state->stream); });
+    context_->loop->Run([streams = streams_, state = state_](Replica& replica) {
+      TakeHeld(*streams, *state, replica);
+      replica.hub().StreamWritable(state->stream);
+    });
   }
   void OnClosed() override {
     context_->loop->Run([streams = streams_, state = state_](Replica& replica) {
       replica.hub().CloseStream(state->stream);
       streams->Remove(state->stream);
+      state->held.clear();
     });
   }
 
  private:
+  static constexpr int kResourceExhausted = 8;
+  static constexpr size_t kHeldBytesMax = 16 << 20;
+
+  struct Held {
+    etcdserverpb::WatchRequest request;
+    size_t bytes;
+  };
   struct State {  // replica thread only
     engine::WatchStreamId stream = 0;
+    // Requests that wait because their answers would not fit: each is answered, and a client that
+    // does not read its answers must not fill our memory with them.
+    std::deque<Held> held;
+    size_t held_bytes = 0;
   };
+
+  static void TakeHeld(const WatchStreams& streams, State& state, Replica& replica) {
+    while (!state.held.empty() && streams.HasRoom(state.stream)) {
+      const Held held = std::move(state.held.front());
+      state.held.pop_front();
+      state.held_bytes -= held.bytes;
+      replica.hub().Request(state.stream, held.request);
+    }
+  }
 
   ServiceContext* const context_;
   WatchStreams* const streams_;
