@@ -79,21 +79,27 @@ absl::StatusOr<std::unique_ptr<File>> SegmentedLog::TakeSpareOrCreate(const std:
 }
 
 absl::Status SegmentedLog::StartSegment(uint64_t record_bytes) {
-  // The old segment is complete on disk before a new one exists.
-  if (current_ != nullptr) QR_RETURN_IF_ERROR(current_->file->Sync());
-  auto segment = std::make_shared<Segment>();
-  SegmentHeader& header = segment->header;
-  header.sequence = segments_.empty() ? 1 : segments_.rbegin()->first + 1;
+  SegmentHeader header;
   // Not the index of the entry to come, should that replace an older one: until it is on disk the
   // older segments hold what is in the log up to here, and must be kept for as long as that is
   // needed.
   header.first = index_.last().Next();
   header.term_before_first = index_.TermAt(index_.last()).value();
+  header.hard_state = hard_state_;
+  return StartSegmentAs(header, record_bytes);
+}
+
+// Fills in what is the same for every new segment, and makes it the current one.
+absl::Status SegmentedLog::StartSegmentAs(SegmentHeader header, uint64_t record_bytes) {
+  // The old segment is complete on disk before a new one exists.
+  if (current_ != nullptr) QR_RETURN_IF_ERROR(current_->file->Sync());
+  auto segment = std::make_shared<Segment>();
+  header.sequence = segments_.empty() ? 1 : segments_.rbegin()->first + 1;
   header.identity = identity_;
   // Different for every use of a file, since sequences of one log never repeat; and not to be
   // guessed by a client that would hide records in its values.
   header.incarnation = uint64_t{last_crc_} << 32 | (header.sequence & UINT32_MAX);
-  header.hard_state = hard_state_;
+  segment->header = header;
   const std::string path = PathOf(header.sequence);
   QR_ASSIGN_OR_RETURN(segment->file, TakeSpareOrCreate(path, kHeaderBlockBytes + record_bytes +
                                                                  kRecordHeaderBytes));
@@ -220,6 +226,7 @@ absl::Status SegmentedLog::Sync() {
 
 absl::Status SegmentedLog::TruncatePrefix(LogIndex index) {
   QR_CHECK(!options_.read_only);
+  if (!failed_.ok()) return failed_;
   std::vector<std::shared_ptr<Segment>> gone;
   {
     std::lock_guard lock(mutex_);
@@ -233,6 +240,39 @@ absl::Status SegmentedLog::TruncatePrefix(LogIndex index) {
       gone.push_back(oldest->second);
       segments_.erase(oldest);
     }
+  }
+  for (const std::shared_ptr<Segment>& segment : gone) {
+    failed_ = Retire(*segment);
+    if (!failed_.ok()) return failed_;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SegmentedLog::Reset(LogIndex index, Term term, const HardState* hard_state) {
+  QR_CHECK(!options_.read_only);
+  if (!failed_.ok()) return failed_;
+  const HardState& kept = hard_state == nullptr ? hard_state_ : *hard_state;
+  failed_ = ResetTo(index, term, HardStateAfterReset(kept, index, term));
+  return failed_;
+}
+
+absl::Status SegmentedLog::ResetTo(LogIndex index, Term term, const HardState& hard_state) {
+  // Until the header of the new segment is on disk the log is the old one.
+  SegmentHeader header;
+  header.first = index.Next();
+  header.term_before_first = term;
+  header.hard_state = hard_state;
+  header.begins_anew = true;
+  QR_RETURN_IF_ERROR(StartSegmentAs(header, 0));
+  std::vector<std::shared_ptr<Segment>> gone;
+  {
+    std::lock_guard lock(mutex_);
+    while (segments_.size() > 1) {
+      gone.push_back(segments_.begin()->second);
+      segments_.erase(segments_.begin());
+    }
+    index_.Reset(index.Next(), term);
+    hard_state_ = hard_state;
   }
   for (const std::shared_ptr<Segment>& segment : gone) QR_RETURN_IF_ERROR(Retire(*segment));
   return absl::OkStatus();
@@ -280,7 +320,7 @@ std::optional<Term> SegmentedLog::TermAt(LogIndex index) const {
 
 // Expects mutex_ to be held.
 absl::Status SegmentedLog::NotInLog(LogIndex index) const {
-  return absl::OutOfRangeError(StrCat("log entry ", index.value(), " is not in [",
+  return absl::OutOfRangeError(StrCat("log entry ", index.value(), " is not, or not any more, in [",
                                       index_.first().value(), ", ", index_.last().value(), "]"));
 }
 
@@ -298,8 +338,9 @@ absl::Status SegmentedLog::Read(LogIndex first, LogIndex last,
     absl::StatusOr<std::optional<LogIndex>> next = VisitChunk(index, chunk, visitor);
     if (!next.ok()) {
       std::lock_guard lock(mutex_);
-      // Cut off meanwhile, and its file perhaps in use again.
-      return index_.Has(index) ? next.status() : NotInLog(index);
+      // Cut off meanwhile, and its file perhaps in use again; another entry may have its index.
+      const bool still_there = segments_.contains(chunk.segment->header.sequence);
+      return still_there && index_.Has(index) ? next.status() : NotInLog(index);
     }
     if (!*next) return absl::OkStatus();
     index = **next;
