@@ -1,27 +1,30 @@
 #include "consensus/entry_log.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
 
 namespace quorate::consensus {
+namespace {
+
+uint64_t MemoryBytes(const Entry& entry) { return sizeof(Entry) + entry.data.size(); }
+
+}  // namespace
 
 EntryLog::EntryLog(const InitialState& initial)
     : first_(initial.entries.empty() ? initial.last_index.Next() : initial.entries.front().index),
+      term_before_first_(initial.term_before_entries),
+      written_(initial.last_index),
       durable_(initial.last_index),
-      commit_(std::max(initial.hard_state.commit, initial.applied)),
+      commit_(initial.applied),
       handed_(initial.applied),
-      written_(initial.last_index) {
-  for (const Entry& entry : initial.entries) {
-    QR_CHECK(entry.index.value() == first_.value() + entries_.size());
-    entries_.push_back(entry);
-  }
-  term_before_first_ = initial.term_before_entries;
+      applied_(initial.applied) {
+  for (const Entry& entry : initial.entries) Append(entry);
   QR_CHECK(last_index() == initial.last_index);
-  QR_CHECK(handed_ <= last_index());
-  QR_CHECK(handed_.Next() >= first_);
-  QR_CHECK(commit_ <= last_index());
+  QR_CHECK(applied_ <= last_index());
+  QR_CHECK(applied_.Next() == first_);
+  QR_CHECK(initial.hard_state.commit <= last_index());
+  Commit(initial.hard_state.commit);
 }
 
 const Entry& EntryLog::At(LogIndex index) const {
@@ -39,29 +42,44 @@ bool EntryLog::UpToDate(LogIndex index, Term term) const {
   return term > last_term() || (term == last_term() && index >= last_index());
 }
 
+bool EntryLog::HasConfChange(LogIndex after, LogIndex to) const {
+  for (LogIndex i = std::max(after.Next(), first_); i <= std::min(to, last_index()); ++i) {
+    if (At(i).type != EntryType::kNormal) return true;
+  }
+  return false;
+}
+
 void EntryLog::Append(Entry entry) {
   QR_CHECK(entry.index == last_index().Next());
   QR_CHECK(entry.term >= last_term());
   uncommitted_bytes_ += entry.data.size();
+  memory_bytes_ += MemoryBytes(entry);
   entries_.push_back(std::move(entry));
 }
 
-void EntryLog::Merge(const std::vector<Entry>& entries) {
-  for (const Entry& entry : entries) {
+void EntryLog::Truncate(LogIndex from) {
+  QR_CHECK_MSG(from > commit_, "a leader wants to replace a committed entry");
+  while (last_index() >= from) {
+    uncommitted_bytes_ -= entries_.back().data.size();
+    memory_bytes_ -= MemoryBytes(entries_.back());
+    entries_.pop_back();
+  }
+  durable_ = std::min(durable_, from.Prev());
+  written_ = std::min(written_, from.Prev());
+}
+
+void EntryLog::Merge(std::vector<Entry> entries) {
+  for (Entry& entry : entries) {
     if (entry.index < first_) continue;
     if (entry.index <= last_index()) {
       if (At(entry.index).term == entry.term) continue;
-      QR_CHECK_MSG(entry.index > commit_, "a leader wants to replace a committed entry");
-      entries_.resize(entry.index.value() - first_.value());
-      durable_ = std::min(durable_, entry.index.Prev());
-      written_ = std::min(written_, entry.index.Prev());
+      Truncate(entry.index);
     }
-    Append(entry);
+    Append(std::move(entry));
   }
 }
 
 void EntryLog::SetDurable(LogIndex index, Term term) {
-  // A sync of entries that were replaced since says nothing of the new ones.
   if (index <= durable_ || TermAt(index) != term) return;
   QR_CHECK(index <= written_);
   durable_ = index;
@@ -70,11 +88,23 @@ void EntryLog::SetDurable(LogIndex index, Term term) {
 bool EntryLog::Commit(LogIndex index) {
   if (index <= commit_) return false;
   QR_CHECK(index <= last_index());
-  for (LogIndex i = std::max(commit_.Next(), first_); i <= index; ++i) {
-    uncommitted_bytes_ -= std::min<uint64_t>(uncommitted_bytes_, At(i).data.size());
-  }
+  for (LogIndex i = commit_.Next(); i <= index; ++i) uncommitted_bytes_ -= At(i).data.size();
   commit_ = index;
   return true;
+}
+
+void EntryLog::SetApplied(LogIndex index) {
+  QR_CHECK(index <= handed_);
+  applied_ = std::max(applied_, index);
+}
+
+void EntryLog::Restore(LogIndex index, Term term) {
+  QR_CHECK(index > commit_);
+  entries_.clear();
+  memory_bytes_ = uncommitted_bytes_ = 0;
+  first_ = index.Next();
+  term_before_first_ = term;
+  written_ = durable_ = commit_ = handed_ = applied_ = index;
 }
 
 std::vector<Entry> EntryLog::TakeUnwritten() {
@@ -98,8 +128,9 @@ std::vector<Entry> EntryLog::TakeCommitted() {
 
 std::vector<Entry> EntryLog::Slice(LogIndex from, uint64_t bytes_max) const {
   std::vector<Entry> out;
+  if (from < first_) return out;
   uint64_t bytes = 0;
-  for (LogIndex i = from; i >= first_ && i <= last_index(); ++i) {
+  for (LogIndex i = from; i <= last_index(); ++i) {
     bytes += At(i).data.size();
     if (!out.empty() && bytes > bytes_max) break;
     out.push_back(At(i));
@@ -107,9 +138,10 @@ std::vector<Entry> EntryLog::Slice(LogIndex from, uint64_t bytes_max) const {
   return out;
 }
 
-void EntryLog::Forget(LogIndex index) {
-  const LogIndex through = std::min({index, handed_, durable_});
-  while (!entries_.empty() && first_ <= through) {
+void EntryLog::Trim(uint64_t bytes_max) {
+  const LogIndex through = std::min(applied_, durable_);
+  while (memory_bytes_ > bytes_max && first_ <= through) {
+    memory_bytes_ -= MemoryBytes(entries_.front());
     term_before_first_ = entries_.front().term;
     entries_.pop_front();
     ++first_;

@@ -1,5 +1,5 @@
-// The leader: replication with probing and pipelining, commit, read index (Raft §5.3-5.4, thesis
-// §6.4 and §10.2.1).
+// The leader: taking the lead, heartbeats, the check of its quorum, commit (Raft §5.2-5.4, thesis
+// §6.2 and §10.2.1).
 
 #include <algorithm>
 #include <cstring>
@@ -11,202 +11,98 @@
 namespace quorate::consensus {
 namespace {
 
-Bytes ContextOf(uint64_t read) {
+Bytes ContextOf(uint64_t round) {
   char* out;
-  Bytes bytes = Bytes::Allocate(sizeof(read), &out);
-  memcpy(out, &read, sizeof(read));
+  Bytes bytes = Bytes::Allocate(sizeof(round), &out);
+  memcpy(out, &round, sizeof(round));
   return bytes;
 }
 
-uint64_t ReadOf(const Bytes& context) {
-  uint64_t read = 0;
-  if (context.size() == sizeof(read)) memcpy(&read, context.data(), sizeof(read));
-  return read;
+uint64_t RoundOf(const Bytes& context) {
+  uint64_t round = 0;
+  if (context.size() == sizeof(round)) memcpy(&round, context.data(), sizeof(round));
+  return round;
 }
 
 }  // namespace
 
 void RaftCore::BecomeLeader() {
-  QR_CHECK(std::holds_alternative<Candidate>(state));
-  Leader leads;
-  leads.first_own = log.last_index().Next();
-  for (const auto* ids : {&conf.voters, &conf.learners}) {
-    for (const MemberId id : *ids) {
-      if (id == config.self) continue;
-      Progress peer;
-      peer.next = leads.first_own;
-      peer.active = true;  // until the first check of the quorum says otherwise
-      leads.peers[id] = std::move(peer);
-    }
-  }
-  state = std::move(leads);
-  leader = config.self;
-  heartbeat_elapsed_ = 0;
+  const size_t votes = std::get<Candidate>(state).votes.size();
+  Leader lead;
+  lead.first_own = log.last_index().Next();
+  // Changes of earlier terms may be among what is not applied yet.
+  lead.pending_conf = log.last_index();
+  lead.unheard = votes == 1;
+  state = std::move(lead);
+  SetLeader(config.self);
+  election_elapsed_ = heartbeat_elapsed_ = 0;
+  FollowConf();
   // A no-op of the own term: only through it can entries of earlier terms commit (Raft §5.4.2).
   log.Append({hard_state.term, log.last_index().Next(), EntryType::kNormal, Bytes()});
-  SendAppendsToAll();
 }
 
+bool RaftCore::Unheard() const { return leads()->unheard && log.durable() < leads()->first_own; }
+
 void RaftCore::TickLeader() {
-  auto& leads = std::get<Leader>(state);
-  if (config.check_quorum && ++leads.ticks_since_quorum_check >= config.election_ticks) {
-    leads.ticks_since_quorum_check = 0;
-    if (!QuorumActive()) return BecomeFollower(hard_state.term, MemberId(0));
+  if (election_elapsed_ >= config.election_ticks) {
+    election_elapsed_ = 0;
+    if (config.check_quorum && !QuorumActive()) {
+      return BecomeFollower(hard_state.term, MemberId(0));
+    }
   }
-  if (++heartbeat_elapsed_ < config.heartbeat_ticks) return;
+  TickTransfer();
+  if (leads() == nullptr || ++heartbeat_elapsed_ < config.heartbeat_ticks) return;
   heartbeat_elapsed_ = 0;
-  SendHeartbeats(leads.reads.empty() ? 0 : leads.reads.back().context);
+  // Rounds that are not confirmed yet may have been lost: the newest stands for all.
+  SendHeartbeats(leads()->reads.empty() ? 0 : leads()->rounds_sent);
 }
 
 bool RaftCore::QuorumActive() {
-  auto& leads = std::get<Leader>(state);
-  size_t active = IsVoter(config.self) ? 1 : 0;
-  for (auto& [id, peer] : leads.peers) {
-    if (IsVoter(id) && std::exchange(peer.active, false)) ++active;
-  }
-  return active >= Quorum();
+  auto& peers = leads()->peers;
+  const bool active =
+      QuorumAgrees(conf, [&](MemberId id) { return id == config.self || peers.at(id).active; });
+  for (auto& [id, peer] : peers) peer.active = false;
+  return active;
 }
 
-void RaftCore::SendAppend(MemberId to, Progress& peer) {
-  if (peer.state == Progress::State::kProbe && peer.probe_sent) return;
-  if (peer.in_flight.size() >= config.appends_in_flight_max) return;
-  const LogIndex before = peer.next.Prev();
-  const std::optional<Term> term = log.TermAt(before);
-  if (!term) return;  // no longer in memory: the peer needs older entries or a snapshot
-  Message append{.type = MessageType::kAppend,
-                 .to = to,
-                 .log_term = *term,
-                 .index = before,
-                 .entries = log.Slice(peer.next, config.append_bytes_max),
-                 .commit = log.commit()};
-  if (peer.state == Progress::State::kProbe) {
-    peer.probe_sent = true;
-  } else if (!append.entries.empty()) {
-    peer.next = append.entries.back().index.Next();
-    peer.in_flight.push_back(append.entries.back().index);
-  }
-  Send(std::move(append));
-}
-
-void RaftCore::SendAppendsToAll() {
-  for (auto& [id, peer] : std::get<Leader>(state).peers) SendAppend(id, peer);
-}
-
-void RaftCore::SendHeartbeats(uint64_t read_context) {
-  for (auto& [id, peer] : std::get<Leader>(state).peers) {
+void RaftCore::SendHeartbeats(uint64_t round) {
+  if (Unheard()) return;
+  const Bytes context = round == 0 ? Bytes() : ContextOf(round);
+  for (const auto& [id, peer] : leads()->peers) {
     // What a peer may commit is bounded by what it is known to have.
     Send({.type = MessageType::kHeartbeat,
           .to = id,
           .commit = std::min(peer.match, log.commit()),
-          .context = read_context == 0 ? Bytes() : ContextOf(read_context)});
-    peer.probe_sent = false;
+          .context = context});
   }
-}
-
-void RaftCore::HandleAppendResponse(const Message& message) {
-  auto* leads = std::get_if<Leader>(&state);
-  if (leads == nullptr) return;
-  const auto found = leads->peers.find(message.from);
-  if (found == leads->peers.end()) return;
-  Progress& peer = found->second;
-  peer.active = true;
-  if (message.reject) {
-    if (message.index <= peer.match) return;  // an answer from before
-    peer.state = Progress::State::kProbe;
-    peer.probe_sent = false;
-    peer.in_flight.clear();
-    peer.next = std::max(peer.match.Next(), message.reject_hint.Next());
-    return SendAppend(message.from, peer);
-  }
-  while (!peer.in_flight.empty() && peer.in_flight.front() <= message.index) {
-    peer.in_flight.pop_front();
-  }
-  if (message.index > peer.match) {
-    peer.match = message.index;
-    AdvanceCommit();
-  }
-  if (peer.state == Progress::State::kProbe) {
-    peer.state = Progress::State::kReplicate;
-    peer.probe_sent = false;
-    peer.next = peer.match.Next();
-  }
-  peer.next = std::max(peer.next, peer.match.Next());
-  if (peer.next <= log.last_index()) SendAppend(message.from, peer);
 }
 
 void RaftCore::HandleHeartbeatResponse(const Message& message) {
-  auto* leads = std::get_if<Leader>(&state);
-  if (leads == nullptr) return;
-  const auto found = leads->peers.find(message.from);
-  if (found == leads->peers.end()) return;
-  found->second.active = true;
-  found->second.probe_sent = false;
-  // Appends may have been lost; one that is still unanswered after a heartbeat is sent again.
-  if (found->second.match < log.last_index()) {
-    if (!found->second.in_flight.empty()) {
-      found->second.in_flight.clear();
-      found->second.next = found->second.match.Next();
-    }
-    SendAppend(message.from, found->second);
-  }
-  const uint64_t read = ReadOf(message.context);
-  if (read == 0 || !IsVoter(message.from)) return;
-  // An answer for a read stands for all asked before it as well.
-  bool known = false;
-  for (const Leader::PendingRead& pending : leads->reads) known |= pending.context == read;
-  if (!known) return;
-  for (Leader::PendingRead& pending : leads->reads) {
-    pending.acknowledged.insert(message.from);
-    if (pending.context == read) break;
-  }
+  Progress* peer = PeerHeard(message.from);
+  if (peer == nullptr) return;
+  peer->paused = false;
+  // Were the last appends lost, nothing else would tell: one more, empty if need be, is refused by
+  // a peer that misses what came before it.
+  peer->poke |= peer->state == ReplicationState::kReplicate && peer->match < log.last_index();
+  leads()->sends_due = true;
+  const uint64_t round = RoundOf(message.context);
+  if (round <= peer->read_round || round > leads()->rounds_sent) return;
+  peer->read_round = round;
   AnswerReads();
 }
 
 void RaftCore::AdvanceCommit() {
-  auto& leads = std::get<Leader>(state);
-  std::vector<LogIndex> matched;
-  for (const MemberId voter : conf.voters) {
-    // The leader is one voter like the others: it counts with what its own disk has.
-    matched.push_back(voter == config.self ? log.durable() : leads.peers.at(voter).match);
-  }
-  if (matched.empty()) return;
-  std::sort(matched.begin(), matched.end(), std::greater<>());
-  const LogIndex index = matched[Quorum() - 1];
-  if (index <= log.commit() || log.TermAt(index) != hard_state.term) return;
+  Leader& lead = *leads();
   const bool was_ready = leader_ready();
+  // The leader is one voter like the others: it counts with what its own disk has.
+  const LogIndex index(QuorumReached(conf, [&](MemberId id) {
+    return id == config.self ? log.durable().value() : lead.peers.at(id).match.value();
+  }));
+  // Only entries of the own term commit by counting, and with them all before (Raft §5.4.2).
+  if (index <= log.commit() || log.TermAt(index) != hard_state.term) return;
   log.Commit(index);
+  lead.sends_due = true;
   if (!was_ready && leader_ready()) AnswerReads();
-  for (auto& [id, peer] : leads.peers) SendAppend(id, peer);
-}
-
-void RaftCore::ReadIndex(uint64_t context) {
-  auto* leads = std::get_if<Leader>(&state);
-  if (leads == nullptr) {
-    out_.reads_dropped.push_back(context);
-    return;
-  }
-  leads->reads.push_back({context, log.commit(), {}});
-  if (Quorum() > 1) SendHeartbeats(context);
-  AnswerReads();
-}
-
-void RaftCore::AnswerReads() {
-  auto& leads = std::get<Leader>(state);
-  if (!leader_ready()) return;  // an older leader may have committed more than is known here
-  while (!leads.reads.empty()) {
-    const Leader::PendingRead& read = leads.reads.front();
-    const size_t confirmed = read.acknowledged.size() + (IsVoter(config.self) ? 1 : 0);
-    if (confirmed < Quorum()) return;
-    out_.reads.push_back({read.context, std::max(read.index, leads.first_own)});
-    leads.reads.pop_front();
-  }
-}
-
-void RaftCore::DropReads() {
-  auto* leads = std::get_if<Leader>(&state);
-  if (leads == nullptr) return;
-  for (const Leader::PendingRead& read : leads->reads) out_.reads_dropped.push_back(read.context);
-  leads->reads.clear();
 }
 
 }  // namespace quorate::consensus

@@ -169,9 +169,9 @@ class Raft {
 
   // --- proposals
   // On the leader: accepts payloads as entries, in order, all or none. On a follower that knows its
-  // leader: sends them there, which may lose them. kUnavailable without a leader, without a vote in
-  // its term, or while the lead is being handed over; kResourceExhausted over
-  // uncommitted_bytes_max.
+  // leader: sends them there, which may lose them; so indexes are known only where role() is
+  // kLeader. kUnavailable without a leader or while the lead is being handed over,
+  // kResourceExhausted over uncommitted_bytes_max.
   absl::Status Propose(std::vector<Bytes> payloads);
   // As Propose. The leader refuses with kFailedPrecondition while an earlier change is not applied,
   // and with ChangeConf's error what could not be applied; a forwarded change that it refuses is

@@ -64,6 +64,24 @@ engine::EngineOptions EngineOptionsOf(const ServerConfig& config, Allocator* all
   return options;
 }
 
+// A cluster of one.
+class NoPeers final : public PeerSide {
+ public:
+  void Send(std::vector<consensus::Message>) override {}
+  void PrepareSnapshot(MemberId) override {}
+  void Install(consensus::InstallRequest) override {}
+  void MembersChanged(Replica&) override {}
+  void Removed() override {}
+};
+
+consensus::ConfState ConfStateOf(const std::vector<etcdserverpb::Member>& members) {
+  consensus::ConfState state;
+  for (const etcdserverpb::Member& member : members) {
+    (member.islearner() ? state.learners : state.voters).push_back(MemberId(member.id()));
+  }
+  return state;
+}
+
 }  // namespace
 
 // Members in order of construction; destruction goes the other way round.
@@ -90,6 +108,7 @@ struct Node::Parts {
   WatchStreams streams;
   std::unique_ptr<engine::WatchHub> hub;
   std::unique_ptr<Replica> replica;
+  NoPeers peers;
   std::unique_ptr<LogWriter> log_writer;
   std::unique_ptr<BackendWriter> backend_writer;
   std::unique_ptr<WorkerPool> workers;
@@ -183,11 +202,20 @@ absl::Status Node::Parts::BuildRaft() {
   raft_config.initial_election_tick_advance = config.initial_election_tick_advance;
   consensus::InitialState initial;
   initial.hard_state = data.log->hard_state();
-  initial.conf_state.voters = {data.identity.member};
+  initial.conf_state = ConfStateOf(engine->members());
   initial.last_index = data.log->last_index();
   initial.applied = engine->applied_index();
   QR_ASSIGN_OR_RETURN(initial.entries, EntriesAfter(*data.log, initial.applied));
   initial.term_before_entries = data.log->TermAt(initial.applied).value_or(Term(0));
+  if (initial.applied == LogIndex(0)) {
+    // A first start: as etcd, raft knows the members that the log begins with from the beginning.
+    for (const Entry& entry : initial.entries) {
+      if (entry.type == EntryType::kNormal || entry.index > initial.hard_state.commit) continue;
+      QR_ASSIGN_OR_RETURN(const consensus::ConfChange change,
+                          consensus::DecodeConfChange(entry.type, entry.data));
+      QR_ASSIGN_OR_RETURN(initial.conf_state, consensus::ChangeConf(initial.conf_state, change));
+    }
+  }
   random = std::make_unique<Random>(static_cast<uint64_t>(clock.WallNs()) ^
                                     data.identity.member.value());
   LogInfo(data.fresh ? "starting local member" : "restarting local member",
@@ -218,7 +246,13 @@ void Node::Parts::BuildReplica() {
 
 void Node::Parts::BuildLoops() {
   log_writer = std::make_unique<LogWriter>(
-      data.log.get(), &clock, [this](LogIndex index, Term term) { loop->Durable(index, term); });
+      data.log.get(), &clock,
+      LogWriter::Events{
+          [this](LogIndex index, Term term) { loop->Durable(index, term); },
+          [this](std::vector<consensus::Message> messages) { peers.Send(std::move(messages)); },
+          [this](LogIndex through) {
+            loop->Run([through](Replica& r) { r.LogCompacted(through); });
+          }});
   BackendWriter::Options writer_options;
   writer_options.sync_every_entries = config.snapshot_count;
   writer_options.sync_every_bytes =
@@ -228,7 +262,7 @@ void Node::Parts::BuildLoops() {
       writer_options, data.backend.get(), &clock,
       BackendWriter::Events{[this](uint64_t sequence) { loop->Flushed(sequence); },
                             [this](LogIndex through) {
-                              log_writer->Submit({{}, std::nullopt, through});
+                              log_writer->Submit({{}, std::nullopt, through, {}});
                             }},
       engine->applied_index());
   workers = std::make_unique<WorkerPool>(config.worker_threads);
@@ -237,8 +271,9 @@ void Node::Parts::BuildLoops() {
   loop_options.compaction_slice_ns = config.compaction_slice_ns;
   loop_options.warning_apply_ns = config.warning_apply_ns;
   loop_options.warning_unary_ns = config.warning_unary_ns;
-  loop = std::make_unique<ReplicaLoop>(loop_options, replica.get(), log_writer.get(),
-                                       backend_writer.get(), workers.get(), &clock);
+  loop = std::make_unique<ReplicaLoop>(
+      loop_options, ReplicaLoop::Parts{replica.get(), data.log.get(), log_writer.get(),
+                                       backend_writer.get(), workers.get(), &peers, &clock});
 }
 
 void Node::Parts::ConnectServices() {

@@ -48,6 +48,7 @@ class BackendWriter {
   void Reclaim(absl::AnyInvocable<void(absl::Status)> done);
 
   bool Poll();  // false = there was nothing to do
+  size_t queued() const { return queue_.size(); }
 
   kv::KvSizes sizes() const;  // any thread, as of the last write
   const ConcurrentHistogram& write_durations() const { return write_durations_; }

@@ -4,6 +4,7 @@
 #include <thread>
 #include <utility>
 
+#include "backends/kv/folder_swap.h"
 #include "base/log.h"
 #include "base/status_util.h"
 #include "base/text.h"
@@ -87,12 +88,28 @@ absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
   data.identity = data.log->identity();
   if (data.log->last_index().value() == 0) QR_RETURN_IF_ERROR(Bootstrap(config, data.log.get()));
 
+  QR_RETURN_IF_ERROR(FinishInstall(env, config.backend_dir, data.log.get()));
   kv::KvOptions kv_options;
   kv_options.dir = config.backend_dir;
   kv_options.env = env;
   kv_options.allocator = allocator;
   QR_ASSIGN_OR_RETURN(data.backend, kv::OpenKvBackend(config.backend, kv_options));
   return data;
+}
+
+absl::Status FinishInstall(FileEnv* env, const std::string& backend_dir, log::LogStore* log) {
+  QR_ASSIGN_OR_RETURN(const std::optional<kv::Installation> installed,
+                      kv::FinishSwap(env, backend_dir));
+  if (!installed.has_value()) return absl::OkStatus();
+  // Again only if it had not come to that: a log that was begun behind it may hold more by now.
+  const bool fits = log->first_index() == installed->index.Next() &&
+                    log->TermAt(installed->index) == installed->term;
+  if (!fits) QR_RETURN_IF_ERROR(log->Reset(installed->index, installed->term, nullptr));
+  LogInfo("the backend's content is a state that a leader sent",
+          {{"dir", backend_dir},
+           {"index", installed->index.value()},
+           {"term", installed->term.value()}});
+  return kv::EndInstall(env, backend_dir);
 }
 
 absl::StatusOr<std::vector<Entry>> EntriesAfter(const log::LogStore& log, LogIndex applied) {

@@ -27,6 +27,11 @@ struct DataDir {
 // configuration entry per member, as etcd's does.
 absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env, Allocator* allocator);
 
+// Completes the installation of a state that a leader sent (kv/folder_swap.h): moves the backend's
+// folders and begins the log anew behind it. Does nothing when there is none. The backend is
+// closed.
+absl::Status FinishInstall(FileEnv* env, const std::string& backend_dir, log::LogStore* log);
+
 // Entries after `applied`, for replay. kDataLoss when log and backend do not meet.
 absl::StatusOr<std::vector<Entry>> EntriesAfter(const log::LogStore& log, LogIndex applied);
 

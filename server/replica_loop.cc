@@ -1,6 +1,7 @@
 #include "server/replica_loop.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "base/log.h"
@@ -20,20 +21,22 @@ Overloaded(Ts...) -> Overloaded<Ts...>;
 
 }  // namespace
 
-ReplicaLoop::ReplicaLoop(const Options& options, Replica* replica, LogWriter* log_writer,
-                         BackendWriter* backend_writer, WorkerPool* workers, const Clock* clock)
+ReplicaLoop::ReplicaLoop(const Options& options, const Parts& parts)
     : options_(options),
-      replica_(replica),
-      log_writer_(log_writer),
-      backend_writer_(backend_writer),
-      workers_(workers),
-      clock_(clock),
-      queue_(options.queue_max) {}
+      replica_(parts.replica),
+      log_(parts.log),
+      log_writer_(parts.log_writer),
+      backend_writer_(parts.backend_writer),
+      workers_(parts.workers),
+      peers_(parts.peers),
+      clock_(parts.clock),
+      queue_(options.queue_max, [this] { OnQueueFilled(); }) {}
 
 ReplicaLoop::~ReplicaLoop() { Stop(); }
 
 void ReplicaLoop::Start() {
   next_tick_ns_ = clock_->MonotonicNs();
+  threaded_ = true;
   thread_ = std::thread([this] {
     SetThreadName("replica");
     Main();
@@ -60,7 +63,21 @@ bool ReplicaLoop::ReadState(Read&& read) {
 }
 
 void ReplicaLoop::Durable(LogIndex index, Term term) {
+  // For a few requests the step takes no longer than waking another thread would. Many are left to
+  // the replica's thread, so that the next sync begins at once.
+  const bool step_here = threaded_ && counters_.proposals_pending.load(std::memory_order_relaxed) <=
+                                          options_.step_elsewhere_max;
+  const Turn turn;
   queue_.PushUnbounded(DurableInput{index, term});
+  if (step_here) {
+    Turn::AtEnd(this);
+  } else {
+    Wake();
+  }
+}
+
+void ReplicaLoop::Receive(std::vector<consensus::Message> messages) {
+  queue_.PushUnbounded(Input(std::move(messages)));
 }
 
 void ReplicaLoop::Flushed(uint64_t sequence) { queue_.PushUnbounded(FlushedInput{sequence}); }
@@ -69,20 +86,66 @@ void ReplicaLoop::Run(Task task) { queue_.PushUnbounded(std::move(task)); }
 
 void ReplicaLoop::Main() {
   for (;;) {
-    if (more_) {
-      queue_.Take(&inputs_);
-    } else {
-      queue_.WaitTakeUntil(&inputs_, std::min(next_tick_ns_, wake_at_ns_));
+    int64_t due_ns;
+    {
+      std::lock_guard lock(step_mutex_);
+      if (queue_.closed() && queue_.size() == 0) return;
+      Round(Stepper::kOwnThread);
+      due_ns = NextDueNs();
     }
-    if (inputs_.empty() && queue_.closed()) return;
-    const transport::WakeScope wakes;
-    const int64_t now_ns = clock_->MonotonicNs();
-    TakeInputs(now_ns);
-    Effects effects = replica_->Advance(now_ns);
-    WarnIfSlow(clock_->MonotonicNs() - now_ns, effects.applied);
-    CarryOut(std::move(effects));
-    if (more_) CompactUntil(now_ns + options_.compaction_slice_ns);
+    if (due_ns != 0) WaitForWork(due_ns);
   }
+}
+
+// Expects step_mutex_ to be held.
+void ReplicaLoop::Round(Stepper stepper) {
+  const transport::WakeScope wakes;
+  queue_.Take(&inputs_);
+  const int64_t now_ns = clock_->MonotonicNs();
+  TakeInputs(now_ns);
+  Effects effects = replica_->Advance(now_ns);
+  WarnIfSlow(clock_->MonotonicNs() - now_ns, effects.applied);
+  CarryOut(std::move(effects));
+  if (more_ && stepper == Stepper::kOwnThread) CompactUntil(now_ns + options_.compaction_slice_ns);
+}
+
+void ReplicaLoop::OnQueueFilled() {
+  if (!threaded_) return;
+  // In a turn of a network thread more may follow; all of it is looked at when the turn ends.
+  if (queue_.closed() || !Turn::AtEnd(this)) Wake();
+}
+
+void ReplicaLoop::StepOrWake() {
+  for (;;) {
+    const size_t waiting = queue_.size();
+    if (waiting == 0) return;
+    if (waiting > options_.step_elsewhere_max) return Wake();
+    bool wake;
+    {
+      std::unique_lock lock(step_mutex_, std::try_to_lock);
+      // Who holds it looks at the queue once more after letting go.
+      if (!lock.owns_lock()) return;
+      const int64_t due_before_ns = NextDueNs();
+      Round(Stepper::kOther);
+      wake = NextDueNs() < due_before_ns;
+    }
+    if (wake) Wake();
+  }
+}
+
+void ReplicaLoop::Wake() {
+  {
+    std::lock_guard lock(wake_mutex_);
+    woken_ = true;
+  }
+  wake_.notify_one();
+}
+
+void ReplicaLoop::WaitForWork(int64_t deadline_ns) {
+  const std::chrono::steady_clock::time_point deadline{std::chrono::nanoseconds(deadline_ns)};
+  std::unique_lock lock(wake_mutex_);
+  wake_.wait_until(lock, deadline, [this] { return woken_ || queue_.size() > 0; });
+  woken_ = false;
 }
 
 bool ReplicaLoop::Poll() {
@@ -110,6 +173,9 @@ void ReplicaLoop::TakeInputs(int64_t now_ns) {
             [&](Read& read) { replica_->ReadState(std::move(read)); },
             [&](DurableInput& durable) { replica_->Durable(durable.index, durable.term, now_ns); },
             [&](FlushedInput& flushed) { replica_->Flushed(flushed.sequence); },
+            [&](Messages& messages) {
+              for (auto& message : messages) replica_->Receive(std::move(message));
+            },
             [&](Task& task) { task(*replica_); },
         },
         input);
@@ -120,11 +186,21 @@ void ReplicaLoop::TakeInputs(int64_t now_ns) {
 void ReplicaLoop::CarryOut(Effects effects) {
   more_ = effects.more;
   wake_at_ns_ = effects.wake_at_ns;
-  if (!effects.append.empty() || effects.hard_state) {
-    log_writer_->Submit({std::move(effects.append), effects.hard_state, LogIndex(0)});
+  // To peers first: they and the own disk work at the same time.
+  if (!effects.messages.empty()) peers_->Send(std::move(effects.messages));
+  if (!effects.append.empty() || effects.hard_state || !effects.messages_after_durable.empty()) {
+    log_writer_->Submit({std::move(effects.append), effects.hard_state, LogIndex(0),
+                         std::move(effects.messages_after_durable)});
   }
   for (auto& chunk : effects.chunks) backend_writer_->Submit(std::move(chunk));
-  for (CatchUpWork& work : effects.catch_up) {
+  RunJobs(&effects);
+  CarryOutForPeers(&effects);
+  UpdateCounters();
+  if (!effects.completions.empty()) Complete(std::move(effects.completions));
+}
+
+void ReplicaLoop::RunJobs(Effects* effects) {
+  for (CatchUpWork& work : effects->catch_up) {
     workers_->Submit(
         [this, job = std::move(work.job), history = std::move(work.history)]() mutable {
           job->Run(*history);
@@ -134,7 +210,7 @@ void ReplicaLoop::CarryOut(Effects effects) {
           });
         });
   }
-  for (std::unique_ptr<engine::CompactionHash>& hash : effects.compaction_hashes) {
+  for (std::unique_ptr<engine::CompactionHash>& hash : effects->compaction_hashes) {
     workers_->Submit([this, hash = std::move(hash)]() mutable {
       hash->Run();
       Run([hash = std::move(hash)](Replica& replica) mutable {
@@ -142,10 +218,39 @@ void ReplicaLoop::CarryOut(Effects effects) {
       });
     });
   }
-  UpdateCounters();
-  if (effects.completions.empty()) return;
+}
+
+void ReplicaLoop::CarryOutForPeers(Effects* effects) {
+  for (consensus::LogReadRequest& request : effects->log_reads) ReadLog(request);
+  for (const MemberId peer : effects->snapshots_wanted) peers_->PrepareSnapshot(peer);
+  if (effects->install) peers_->Install(*std::move(effects->install));
+  if (effects->members_changed) peers_->MembersChanged(*replica_);
+  if (effects->removed) peers_->Removed();
+}
+
+void ReplicaLoop::ReadLog(consensus::LogReadRequest request) {
+  workers_->Submit([this, request] {
+    consensus::LogReadAnswer answer;
+    answer.id = request.id;
+    uint64_t bytes = 0;
+    const absl::Status read = log_->Read(request.first, request.last, [&](const Entry& entry) {
+      bytes += entry.data.size();
+      if (!answer.entries.empty() && bytes > request.bytes_max) return false;
+      answer.entries.push_back(entry);
+      return true;
+    });
+    // Asked last: what was dropped meanwhile was dropped before this.
+    answer.term_before = log_->TermAt(request.first.Prev());
+    if (!read.ok()) answer.term_before = std::nullopt;
+    Run([answer = std::move(answer)](Replica& replica) mutable {
+      replica.LogRead(std::move(answer));
+    });
+  });
+}
+
+void ReplicaLoop::Complete(std::vector<Completion> completions) {
   const int64_t now_ns = clock_->MonotonicNs();
-  for (Completion& completion : effects.completions) {
+  for (Completion& completion : completions) {
     if (!completion.waiter.done) continue;
     if (!completion.reply.error.ok()) counters_.proposals_failed.fetch_add(1);
     completion.waiter.stamps.Stamp(Stage::kReplied, now_ns);

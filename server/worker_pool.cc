@@ -39,6 +39,11 @@ bool WorkerPool::Poll() {
   return true;
 }
 
+size_t WorkerPool::queued() const {
+  std::lock_guard lock(mutex_);
+  return work_.size();
+}
+
 void WorkerPool::Run() {
   SetThreadName("worker");
   for (;;) {

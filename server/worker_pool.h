@@ -24,12 +24,13 @@ class WorkerPool {
 
   // Runs one piece of work on the calling thread; false = there was none. For a pool of no threads.
   bool Poll();
+  size_t queued() const;
 
  private:
   void Run();
 
   // One shared queue: a worker takes one item at a time, so long jobs do not queue behind others.
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable ready_;
   std::deque<absl::AnyInvocable<void()>> work_;
   bool stopping_ = false;

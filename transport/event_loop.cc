@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/turn.h"
 
 namespace quorate::transport {
 namespace {
@@ -222,6 +223,7 @@ struct EventLoop::Impl {
   void Turn() {
     std::array<epoll_event, 256> events;
     const int ready = Wait(events.data(), static_cast<int>(events.size()));
+    quorate::Turn turn;
     now_ns = clock->MonotonicNs();
     for (int i = 0; i < ready; ++i) {
       auto* watched = static_cast<Watched*>(events[i].data.ptr);
@@ -229,6 +231,8 @@ struct EventLoop::Impl {
     }
     RunPosted();
     timers.RunDue(now_ns);
+    // What they answer leaves with this turn's writes.
+    turn.CallListeners();
     RunEndOfTurn();
     graveyard.clear();
   }

@@ -13,8 +13,8 @@ namespace quorate::kv {
 namespace {
 
 constexpr std::string_view kManifestName = "MANIFEST";
-// A rewrite syncs this often, so that no single sync has much to do.
-constexpr uint64_t kRewriteSyncBytes = 32 << 20;
+// Unsynced bytes of a file stay below this, so that no single sync has much to do.
+constexpr uint64_t kUnsyncedBytesMax = 32 << 20;
 
 bool IsDataFile(std::string_view name) {
   return name.ends_with(".ckpt") && (name.starts_with("base-") || name.starts_with("delta-"));
@@ -59,6 +59,8 @@ absl::Status CheckpointStore::CreateNew() {
 }
 
 absl::Status CheckpointStore::Load(absl::FunctionRef<void(const WriteOp&)> replay) {
+  // Before files that this manifest does not name are removed: the one on disk may be older.
+  QR_RETURN_IF_ERROR(env_->SyncDir(dir_));
   const std::string manifest_path = PathOf(std::string(kManifestName));
   QR_ASSIGN_OR_RETURN(const std::string text, ReadFileToString(env_, manifest_path));
   QR_ASSIGN_OR_RETURN(manifest_, ParseManifest(text, manifest_path));
@@ -89,7 +91,7 @@ absl::Status CheckpointStore::Load(absl::FunctionRef<void(const WriteOp&)> repla
     LogWarn("cut off an unfinished write at the end of a memory checkpoint; the log has it",
             {{"file", path}, {"offset", content.good_bytes}, {"found", content.torn}});
   }
-  QR_ASSIGN_OR_RETURN(active_, FrameFileWriter::Continue(env_, path, number, content.good_bytes));
+  QR_ASSIGN_OR_RETURN(active_, FrameFileWriter::Continue(env_, path, number, content));
   return RemoveUnlisted();
 }
 
@@ -124,7 +126,7 @@ uint64_t CheckpointStore::bytes() const {
 absl::Status CheckpointStore::Append(std::span<const WriteOp> batch) {
   QR_RETURN_IF_ERROR(active_->Append(batch, sequence_ + 1));
   ++sequence_;
-  return absl::OkStatus();
+  return active_->unsynced_bytes() < kUnsyncedBytesMax ? absl::OkStatus() : Sync();
 }
 
 absl::Status CheckpointStore::Sync() {
@@ -175,7 +177,7 @@ absl::Status CheckpointStore::RewriteSlice(std::span<const WriteOp> puts) {
   const absl::Status status = base_->Append(puts, base_frames_ + 1);
   if (!status.ok()) return GiveUpIfFull(status);
   ++base_frames_;
-  if (base_->unsynced_bytes() < kRewriteSyncBytes) return absl::OkStatus();
+  if (base_->unsynced_bytes() < kUnsyncedBytesMax) return absl::OkStatus();
   return base_->Sync(base_frames_);
 }
 

@@ -52,6 +52,7 @@ class Loader {
     std::string wrong = CheckFileHead(head, number_);
     if (!wrong.empty()) return CheckpointDamage(file_.path(), 0, wrong);
     content_.good_bytes = kFileHeadBytes;
+    content_.proven_bytes = end.intact_bytes;
     const uint64_t stop = end.tail == FrameFileEnd::Tail::kNone
                               ? std::min(end.intact_bytes, file_bytes_)
                               : file_bytes_;
@@ -95,6 +96,7 @@ class Loader {
       return CheckpointDamage(file_.path(), payload_at, "unknown content under a right checksum");
     }
     content_.good_bytes = payload_at + header->payload_bytes;
+    content_.proven_bytes = std::max(content_.proven_bytes, header->synced_bytes);
     content_.last_sequence = sequence;
     return std::string();
   }
@@ -133,15 +135,23 @@ absl::StatusOr<std::unique_ptr<FrameFileWriter>> FrameFileWriter::Create(FileEnv
       new FrameFileWriter(std::move(file), number, kFileHeadBytes, 0));
 }
 
-absl::StatusOr<std::unique_ptr<FrameFileWriter>> FrameFileWriter::Continue(FileEnv* env,
-                                                                           const std::string& path,
-                                                                           uint64_t number,
-                                                                           uint64_t size) {
+absl::StatusOr<std::unique_ptr<FrameFileWriter>> FrameFileWriter::Continue(
+    FileEnv* env, const std::string& path, uint64_t number, const FrameFileContent& end) {
+  const uint64_t size = end.good_bytes;
   QR_ASSIGN_OR_RETURN(std::unique_ptr<File> file, env->Open(path, WriteMode::kBuffered));
   QR_ASSIGN_OR_RETURN(const uint64_t file_bytes, file->Size());
   QR_CHECK(size <= file_bytes);
   if (size < file_bytes) QR_RETURN_IF_ERROR(file->Truncate(size));
-  // The good frames were read back, which says nothing about their being on disk.
+  // That the good frames could be read says nothing about their being on disk: after a sync that
+  // failed, Linux keeps the pages but takes them for written, and the next sync would succeed.
+  std::string bytes;
+  for (uint64_t at = end.proven_bytes; at < size; at += bytes.size()) {
+    bytes.resize(std::min<uint64_t>(size - at, kWriteBytes));
+    QR_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(at, bytes.size(), bytes.data()));
+    if (got != bytes.size()) return CheckpointDamage(path, at + got, "the file ends here");
+    const std::string_view piece = bytes;
+    QR_RETURN_IF_ERROR(file->WriteAt(at, std::span(&piece, 1)));
+  }
   QR_RETURN_IF_ERROR(file->Sync());
   return std::unique_ptr<FrameFileWriter>(new FrameFileWriter(std::move(file), number, size, size));
 }

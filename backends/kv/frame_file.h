@@ -16,6 +16,19 @@
 
 namespace quorate::kv {
 
+// How a file must end.
+struct FrameFileEnd {
+  uint64_t intact_bytes = 0;  // these were durable: anything wrong in them is damage
+  enum class Tail { kNone, kMayBeTorn } tail = Tail::kNone;
+};
+
+struct FrameFileContent {
+  uint64_t good_bytes = 0;     // up to the end of the last good frame
+  uint64_t proven_bytes = 0;   // of these a successful sync is known
+  uint64_t last_sequence = 0;  // `before_sequence` when there was no frame
+  std::string torn;            // what is wrong at good_bytes; empty when the file ends there
+};
+
 // One thread. After an error nothing more may be appended.
 class FrameFileWriter {
  public:
@@ -23,10 +36,12 @@ class FrameFileWriter {
   static absl::StatusOr<std::unique_ptr<FrameFileWriter>> Create(FileEnv* env,
                                                                  const std::string& path,
                                                                  uint64_t number);
-  // Goes on with a file of which `size` bytes are good and durable; what lies behind is cut off.
+  // Goes on with a file of which `end.good_bytes` are good; what lies behind is cut off. All of
+  // them are durable when it returns: those not proven to be so are written again.
   static absl::StatusOr<std::unique_ptr<FrameFileWriter>> Continue(FileEnv* env,
                                                                    const std::string& path,
-                                                                   uint64_t number, uint64_t size);
+                                                                   uint64_t number,
+                                                                   const FrameFileContent& end);
 
   // One frame. Not durable before Sync.
   absl::Status Append(std::span<const WriteOp> ops, uint64_t sequence);
@@ -51,18 +66,6 @@ class FrameFileWriter {
   uint64_t synced_size_;
   uint64_t unsynced_bytes_ = 0;
   std::string buffer_;
-};
-
-// How a file must end.
-struct FrameFileEnd {
-  uint64_t intact_bytes = 0;  // these were durable: anything wrong in them is damage
-  enum class Tail { kNone, kMayBeTorn } tail = Tail::kNone;
-};
-
-struct FrameFileContent {
-  uint64_t good_bytes = 0;     // up to the end of the last good frame
-  uint64_t last_sequence = 0;  // `before_sequence` when there was no frame
-  std::string torn;            // what is wrong at good_bytes; empty when the file ends there
 };
 
 // Visits the changes of all good frames in order. The first frame must follow `before_sequence`.

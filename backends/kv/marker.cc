@@ -44,6 +44,9 @@ absl::Status ClaimFolder(FileEnv* env, const std::string& dir, std::string_view 
   const std::string path = StrCat(dir, "/", kMarkerName);
   QR_RETURN_IF_ERROR(env->MakeDirs(dir));
   if (env->Exists(path)) {
+    // An attempt before this one may have been cut short, or failed, before its names were on disk.
+    QR_RETURN_IF_ERROR(env->SyncDir(FolderOf(dir)));
+    QR_RETURN_IF_ERROR(env->SyncDir(dir));
     QR_ASSIGN_OR_RETURN(const std::string text, ReadFileToString(env, path));
     return CheckMarker(path, text, backend);
   }

@@ -1,8 +1,10 @@
 // One suite over every log store. The in-memory one is the reference: what it does is what a log
 // means.
+#include <atomic>
 #include <thread>
 
 #include "backends/log/log_test_util.h"
+#include "base/check.h"
 #include "base/temp_dir.h"
 #include "base/test_seed.h"
 
@@ -181,6 +183,60 @@ TEST_CASE("what is cut off in front cannot be read, the rest can", "[log]") {
   });
 }
 
+TEST_CASE("a snapshot takes the place of all entries", "[log]") {
+  ForEachStore([](Subject& subject) {
+    auto log = subject.Create();
+    LogModel expected;
+    for (uint64_t i = 1; i <= 100; ++i) {
+      const Entry entry = MakeEntry(i, 2, std::string(400, 'p'));
+      REQUIRE_OK(log->Append({&entry, 1}, nullptr));
+      expected.Put(entry);
+    }
+    const HardState state{Term(3), MemberId(7), LogIndex(90)};
+    REQUIRE_OK(log->Append({}, &state));
+    expected.hard_state = state;
+    // Ahead of the log; then within it; then with a hard state of its own.
+    REQUIRE_OK(log->Reset(LogIndex(5000), Term(3), nullptr));
+    expected.Reset({LogIndex(5000), Term(3)});
+    log = subject.Reopen(std::move(log));
+    REQUIRE(log->first_index() == LogIndex(5001));
+    REQUIRE(log->last_index() == LogIndex(5000));
+    REQUIRE(log->TermAt(LogIndex(5000)) == Term(3));
+    REQUIRE_FALSE(log->TermAt(LogIndex(4999)));
+    REQUIRE(log->identity() == kTestIdentity);
+    REQUIRE(log->hard_state() == HardState{Term(3), MemberId(7), LogIndex(5000)});
+    const auto any = [](const Entry&) { return true; };
+    REQUIRE(absl::IsOutOfRange(log->Read(LogIndex(5000), LogIndex(5000), any)));
+    for (uint64_t i = 5001; i <= 5100; ++i) {
+      const Entry entry = MakeEntry(i, 3, std::string(400, 'q'));
+      REQUIRE_OK(log->Append({&entry, 1}, nullptr));
+      expected.Put(entry);
+    }
+    REQUIRE_OK(log->Sync());
+    REQUIRE_OK(log->TruncatePrefix(LogIndex(5020)));
+    REQUIRE(Difference(*log, expected) == "");
+    log = subject.Reopen(std::move(log));
+    REQUIRE(Difference(*log, expected) == "");
+    REQUIRE_OK(log->Reset(LogIndex(5050), Term(4), nullptr));
+    expected.Reset({LogIndex(5050), Term(4)});
+    REQUIRE(log->first_index() == LogIndex(5051));
+    // Nobody was voted for in the term that only the snapshot told of.
+    REQUIRE(log->hard_state() == HardState{Term(4), MemberId(0), LogIndex(5050)});
+    const HardState fresh{Term(6), MemberId(2), LogIndex(5050)};
+    REQUIRE_OK(log->Reset(LogIndex(5060), Term(6), &fresh));
+    expected.Reset({LogIndex(5060), Term(6)});
+    expected.hard_state = {Term(6), MemberId(2), LogIndex(5060)};
+    log = subject.Reopen(std::move(log));
+    REQUIRE(Difference(*log, expected) == "");
+    const Entry next = MakeEntry(5061, 6, "next");
+    expected.Put(next);
+    REQUIRE_OK(log->Append({&next, 1}, nullptr));
+    REQUIRE_OK(log->Sync());
+    log = subject.Reopen(std::move(log));
+    REQUIRE(Difference(*log, expected) == "");
+  });
+}
+
 TEST_CASE("any history leaves what a plain list of entries would hold", "[log]") {
   ForEachStore([](Subject& subject) {
     Random random(TestSeed());
@@ -200,6 +256,12 @@ TEST_CASE("any history leaves what a plain list of entries would hold", "[log]")
         REQUIRE_OK(log->TruncatePrefix(LogIndex(cut)));
       }
       if (random.OneIn(25)) log = subject.Reopen(std::move(log));
+      if (random.OneIn(40)) {
+        const LogReset reset = DrawReset(random, model);
+        REQUIRE_OK(log->Reset(reset.index, reset.term, nullptr));
+        model.Reset(reset);
+        cut = reset.index.value();
+      }
       INFO("step " << step);
       REQUIRE(log->first_index().value() <= cut + 1);
       if (step % 7 == 0) REQUIRE(Difference(*log, model) == "");
@@ -219,6 +281,53 @@ TEST_CASE("stats count what was done", "[log]") {
     REQUIRE(log->stats().syncs == 2);
     REQUIRE(log->stats().bytes_appended >= 1000);
     REQUIRE(log->stats().bytes_appended <= 1100);
+  });
+}
+
+// A peer that lags reads what it lacks in bounded pieces while the writer appends, replaces, cuts
+// and starts anew. Each entry says what it is, so that a mixture would show.
+TEST_CASE("readers see whole entries while the log is replaced and begun anew", "[log]") {
+  ForEachStore([](Subject& subject) {
+    auto log = subject.Create();
+    std::atomic<bool> done = false;
+    std::thread reader([&] {
+      Random random(8);
+      while (!done) {
+        const uint64_t first = log->first_index().value();
+        const uint64_t last = log->last_index().value();
+        if (last < first) continue;
+        const uint64_t from = first + random.Below(last - first + 1);
+        uint64_t expected = from;
+        uint64_t bytes = 0;
+        const absl::Status read = log->Read(LogIndex(from), LogIndex(last), [&](const Entry& e) {
+          QR_CHECK(e.index.value() == expected++);
+          QR_CHECK(e.data.view() == StrCat(e.index.value(), " ", e.term.value()));
+          bytes += e.data.size();
+          return bytes < 400;
+        });
+        QR_CHECK_MSG(read.ok() || absl::IsOutOfRange(read), read.ToString());
+      }
+    });
+    uint64_t last = 0;
+    Random random(9);
+    for (uint64_t term = 1; term <= 400; ++term) {
+      for (int i = 0; i < 12; ++i) {
+        ++last;
+        const Entry entry = MakeEntry(last, term, StrCat(last, " ", term));
+        QR_CHECK(log->Append({&entry, 1}, nullptr).ok());
+      }
+      if (term % 3 == 0) last = std::max(log->first_index().value(), last - random.Below(6)) - 1;
+      if (term % 5 == 0) {
+        QR_CHECK(log->Sync().ok());
+        QR_CHECK(log->TruncatePrefix(LogIndex(last - std::min<uint64_t>(last, 40))).ok());
+      }
+      if (term % 17 == 0) {
+        last += random.Below(40);
+        QR_CHECK(log->Reset(LogIndex(last), Term(term), nullptr).ok());
+      }
+    }
+    done = true;
+    reader.join();
   });
 }
 

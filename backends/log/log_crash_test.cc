@@ -27,6 +27,10 @@ class History {
       unsynced_.push_back(record);
     }
   }
+  void Wrote(const LogReset& reset) {
+    now_.Reset(reset);
+    unsynced_.emplace_back(reset);
+  }
   void Synced() {
     synced_ = now_;
     unsynced_.clear();
@@ -52,7 +56,7 @@ class History {
  private:
   LogModel now_;
   LogModel synced_;
-  std::vector<std::variant<Entry, HardState>> unsynced_;
+  std::vector<LogRecord> unsynced_;
 };
 
 // Writes, syncs and cuts as `random` says, until the power goes or it is enough.
@@ -69,6 +73,12 @@ absl::Status Work(LogStore& store, Random& random, uint64_t batches, History* hi
     const uint64_t committed = history->synced().hard_state.commit.value();
     if (random.OneIn(5) && committed > 0) {
       QR_RETURN_IF_ERROR(store.TruncatePrefix(LogIndex(1 + random.Below(committed))));
+    }
+    if (random.OneIn(12)) {
+      const LogReset reset = DrawReset(random, history->now());
+      history->Wrote(reset);
+      QR_RETURN_IF_ERROR(store.Reset(reset.index, reset.term, nullptr));
+      history->Synced();
     }
   }
   return absl::OkStatus();
@@ -142,6 +152,32 @@ TEST_CASE("many power losses in one life, also while the last one is repaired", 
       disk.Crash(random);
     }
     auto log = OpenOrCreate(SmallSegments(&disk, LogSync::kFdatasync));
+    REQUIRE_OK(log.status());
+    history.CheckAndGoOnFrom(**log);
+  }
+}
+
+// A sync that failed, then any number of lives of the process that find all of it in the memory of
+// the system, and syncs that succeed without writing anything: then the power goes.
+TEST_CASE("what a failed sync left in memory is not counted as durable", "[log][crash]") {
+  Random random(TestSeed() + 400);
+  for (int round = 0; round < 200; ++round) {
+    FaultFileEnv disk;
+    History history;
+    const LogSync sync = random.OneIn(4) ? LogSync::kDsync : LogSync::kFdatasync;
+    for (int life = 0; life < 4; ++life) {
+      auto log = OpenOrCreate(SmallSegments(&disk, sync));
+      REQUIRE_OK(log.status());
+      history.CheckAndGoOnFrom(**log);
+      history.Synced();  // it is taken for durable now
+      disk.FailSyncs({.path_part = "/data/log", .skip = random.Below(12)});
+      const absl::Status worked = Work(**log, random, 20, &history);
+      disk.HealSyncs();
+      // Final: no later call succeeds, though the disk is well again.
+      if (!worked.ok()) REQUIRE_FALSE((*log)->Sync().ok());
+    }
+    disk.Crash(random);
+    auto log = OpenOrCreate(SmallSegments(&disk, sync));
     REQUIRE_OK(log.status());
     history.CheckAndGoOnFrom(**log);
   }

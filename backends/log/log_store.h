@@ -48,8 +48,8 @@ struct LogStats {
   uint64_t segments = 0;
 };
 
-// Threads: Append, Sync, TruncatePrefix by the one log-writer thread; Read, TermAt, first_index,
-// last_index and stats by any.
+// Threads: Append, Sync, TruncatePrefix and Reset by the one log-writer thread; Read, TermAt,
+// first_index, last_index and stats by any.
 class LogStore {
  public:
   virtual ~LogStore() = default;
@@ -65,9 +65,15 @@ class LogStore {
   // Entries up to and including `index` are durable, committed and no longer needed. Only whole
   // segments go, so first_index() may stay below index + 1; their files are used again.
   virtual absl::Status TruncatePrefix(LogIndex index) = 0;
+  // A snapshot up to `index`, an entry of `term`, has taken the place of all entries: the log is
+  // empty behind it. `hard_state` as in Append; without one, the old one is kept. Its commit
+  // becomes `index`, which is not below it, and its term (without a vote) at least `term`. Durable
+  // when it returns; after a crash the log is as before or as after. Failures are final.
+  virtual absl::Status Reset(LogIndex index, Term term, const HardState* hard_state) = 0;
 
   // Visits entries [first, last] in order until the visitor answers false. kOutOfRange when first
-  // is below first_index() or last is above last_index(), also when that becomes so meanwhile.
+  // is below first_index() or last is above last_index(), also when that becomes so meanwhile; the
+  // visitor may then have seen some. Reads at most 256 KiB (or one larger entry) ahead of it.
   virtual absl::Status Read(LogIndex first, LogIndex last,
                             absl::FunctionRef<bool(const Entry&)> visitor) const = 0;
   // Term of an entry in [first_index-1, last_index]; nullopt outside.
@@ -82,7 +88,10 @@ class LogStore {
 // Creates an empty log; kAlreadyExists when there is one.
 absl::StatusOr<std::unique_ptr<LogStore>> CreateSegmentedLog(const LogOptions& options,
                                                              const LogIdentity& identity);
-// Opens an existing log, repairing a torn tail (logged with file and offset). kNotFound when the
+// Opens an existing log, repairing a torn tail (logged with file and offset). What it finds is
+// durable when it returns: bytes that no earlier sync is known to have covered are written again,
+// since after a failed sync the system may hold them in memory and never write them (Rebello et
+// al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020). kNotFound when the
 // folder holds no log; kDataLoss for any other damage, kFailedPrecondition for a newer format or
 // files of two members: the text names file, offset and the way out.
 absl::StatusOr<std::unique_ptr<LogStore>> OpenSegmentedLog(const LogOptions& options);

@@ -37,7 +37,15 @@ inline bool SameEntry(const Entry& a, const Entry& b) {
          a.data.view() == b.data.view();
 }
 
-// A log that forgets nothing: entries from 1 on, also those that were cut off in front.
+// A snapshot that took the place of all entries.
+struct LogReset {
+  LogIndex index;
+  Term term;
+};
+using LogRecord = std::variant<Entry, HardState, LogReset>;
+
+// A log that forgets nothing: entries from 1 on, also those that were cut off in front. Those that
+// only a snapshot had are blanks.
 struct LogModel {
   std::vector<Entry> entries;
   HardState hard_state;
@@ -47,9 +55,18 @@ struct LogModel {
     entries.resize(entry.index.value() - 1);
     entries.push_back(entry);
   }
-  void Apply(const std::variant<Entry, HardState>& record) {
+  void Reset(const LogReset& reset) {
+    const uint64_t index = reset.index.value();
+    entries.resize(index - 1, MakeEntry(0, 0, ""));
+    entries.push_back(MakeEntry(index, reset.term.value(), ""));
+    if (hard_state.term < reset.term) hard_state = {reset.term, MemberId(0), reset.index};
+    hard_state.commit = reset.index;
+  }
+  void Apply(const LogRecord& record) {
     if (const auto* entry = std::get_if<Entry>(&record)) {
       Put(*entry);
+    } else if (const auto* reset = std::get_if<LogReset>(&record)) {
+      Reset(*reset);
     } else {
       hard_state = std::get<HardState>(record);
     }
@@ -96,8 +113,8 @@ struct LogBatch {
   absl::Status AppendTo(LogStore& store) const {
     return store.Append(entries, hard_state ? &*hard_state : nullptr);
   }
-  std::vector<std::variant<Entry, HardState>> Records() const {
-    std::vector<std::variant<Entry, HardState>> records(entries.begin(), entries.end());
+  std::vector<LogRecord> Records() const {
+    std::vector<LogRecord> records(entries.begin(), entries.end());
     if (hard_state) records.emplace_back(*hard_state);
     return records;
   }
@@ -144,6 +161,14 @@ class BatchSource {
 
   Random& random_;
 };
+
+// A snapshot that raft could install: not older than the commit, perhaps far ahead of the log.
+inline LogReset DrawReset(Random& random, const LogModel& now) {
+  const uint64_t last_term = now.entries.empty() ? 1 : now.entries.back().term.value();
+  const uint64_t index = std::max<uint64_t>(1, now.hard_state.commit.value() + random.Below(30));
+  return {LogIndex(index),
+          Term(std::max(last_term, now.hard_state.term.value()) + random.Below(2))};
+}
 
 // Passes everything on until `operations` changes were made; from then on all fails.
 class FuseFileEnv final : public FileEnv {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backends/log/log_store.h"
+#include "backends/log/segment.h"
 #include "base/check.h"
 #include "base/text.h"
 
@@ -39,6 +40,15 @@ class MemoryLog final : public LogStore {
       entries_.pop_front();
       ++first_;
     }
+    return absl::OkStatus();
+  }
+  absl::Status Reset(LogIndex index, Term term, const HardState* hard_state) override {
+    std::lock_guard lock(mutex_);
+    hard_state_ =
+        HardStateAfterReset(hard_state == nullptr ? hard_state_ : *hard_state, index, term);
+    entries_.clear();
+    first_ = index.Next();
+    term_before_first_ = term;
     return absl::OkStatus();
   }
   absl::Status Read(LogIndex first, LogIndex last,

@@ -1,5 +1,5 @@
 // Layout (little-endian). A segment file is preallocated and begins with a block of 4096 bytes:
-//    0 magic "QRLOGSEG"     8 format version u32 (1)      12 zero u32
+//    0 magic "QRLOGSEG"     8 format version u32 (1)      12 u32: 1 when the log begins anew here
 //   16 sequence u64        24 first index u64             32 term before first u64
 //   40 member u64          48 cluster u64                 56 incarnation u64
 //   64 hard state: term u64, vote u64, commit u64 (as of the creation of the segment)
@@ -71,6 +71,7 @@ std::string EncodeSegmentHeader(const SegmentHeader& header) {
   char* out = block.data();
   memcpy(out, kMagic.data(), kMagic.size());
   Put32(out + 8, kFormatVersion);
+  Put32(out + 12, header.begins_anew ? 1 : 0);
   Put64(out + 16, header.sequence);
   Put64(out + 24, header.first.value());
   Put64(out + 32, header.term_before_first.value());
@@ -99,6 +100,7 @@ absl::StatusOr<SegmentHeader> DecodeSegmentHeader(std::string_view block, const 
                kFormatVersion, "; start the version that wrote it, or a newer one"));
   }
   SegmentHeader header;
+  header.begins_anew = Get32(in + 12) != 0;
   header.sequence = Get64(in + 16);
   header.first = LogIndex(Get64(in + 24));
   header.term_before_first = Term(Get64(in + 32));
@@ -151,6 +153,13 @@ absl::StatusOr<Record> DecodeRecord(std::string_view data, const RecordPlace& pl
                    LogIndex(Get64(in + 24))};
   record.bytes = PaddedRecordBytes(length);
   return record;
+}
+
+HardState HardStateAfterReset(HardState state, LogIndex index, Term term) {
+  QR_CHECK_MSG(state.commit <= index, "a snapshot that is older than what is committed");
+  state.commit = index;
+  if (state.term < term) state = {term, MemberId(0), index};
+  return state;
 }
 
 void EncodeVote(MemberId vote, char* out) { Put64(out, vote.value()); }

@@ -31,6 +31,8 @@ struct SegmentHeader {
   LogIdentity identity;
   uint64_t incarnation = 0;
   HardState hard_state;  // as of creation
+  // A snapshot up to `first` - 1 took the place of all that older segments hold.
+  bool begins_anew = false;
 };
 
 std::string EncodeSegmentHeader(const SegmentHeader& header);  // kHeaderBlockBytes long
@@ -72,6 +74,9 @@ struct Record {
 // What stands at the beginning of `data`, which was read from `place`: a record, the end (type
 // kEnd, bytes 0), or kDataLoss when it is neither.
 absl::StatusOr<Record> DecodeRecord(std::string_view data, const RecordPlace& place);
+
+// What a reset of the log makes of the hard state (LogStore::Reset).
+HardState HardStateAfterReset(HardState state, LogIndex index, Term term);
 
 // A hard state as a record: its payload is the vote.
 inline constexpr size_t kVoteBytes = 8;

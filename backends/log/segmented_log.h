@@ -1,7 +1,8 @@
 // SegmentedLog: the log on disk, in segment files of a fixed size (layout: segment.cc). Behind
 // LogStore; not included from outside this room.
 //
-// A file "<sequence>.seg" (16 hex digits) is one segment. Its incarnation is new for every use of a
+// A file "<sequence>.seg" (16 hex digits) is one segment. One that begins the log anew makes all
+// before it void. Its incarnation is new for every use of a
 // file, so what a recycled file held before is never taken for a record. A segment is left only
 // when all of it is synced. Hence damage is a torn tail exactly if it lies in the last segment and
 // no valid record behind it was written after that place had been synced; anything else is damage
@@ -39,6 +40,7 @@ class SegmentedLog final : public LogStore {
   absl::Status Append(std::span<const Entry> entries, const HardState* hard_state) override;
   absl::Status Sync() override;
   absl::Status TruncatePrefix(LogIndex index) override;
+  absl::Status Reset(LogIndex index, Term term, const HardState* hard_state) override;
   absl::Status Read(LogIndex first, LogIndex last,
                     absl::FunctionRef<bool(const Entry&)> visitor) const override;
   std::optional<Term> TermAt(LogIndex index) const override;
@@ -69,7 +71,10 @@ class SegmentedLog final : public LogStore {
   absl::Status AppendBatch(std::span<const Entry> entries, const HardState* hard_state);
   absl::Status WriteBatch(std::span<const Entry> entries, const HardState* hard_state,
                           uint64_t payload_bytes);
+  absl::Status WriteZerosAhead(uint64_t batch_bytes);
   absl::Status StartSegment(uint64_t record_bytes);
+  absl::Status StartSegmentAs(SegmentHeader header, uint64_t record_bytes);
+  absl::Status ResetTo(LogIndex index, Term term, const HardState& hard_state);
   absl::StatusOr<std::unique_ptr<File>> TakeSpareOrCreate(const std::string& path, uint64_t bytes);
   void KeepSpareAhead();
   absl::Status Retire(const Segment& segment);
@@ -82,6 +87,7 @@ class SegmentedLog final : public LogStore {
 
   // --- opening
   absl::StatusOr<std::vector<uint64_t>> ListSegments();
+  absl::StatusOr<size_t> FindBeginning(const std::vector<uint64_t>& sequences) const;
   absl::Status ScanSegment(uint64_t sequence, bool is_last);
   absl::Status CheckHeader(const SegmentHeader& header, const std::string& path) const;
   absl::Status ScanRecords(const Segment& segment, std::string_view data, bool is_last);
@@ -89,6 +95,7 @@ class SegmentedLog final : public LogStore {
   absl::Status CheckTail(const Segment& segment, std::string_view data, bool is_last,
                          const absl::Status& damage);
   absl::Status ClearTail(const Segment& segment, std::string_view data);
+  absl::Status MakeDurable();
   absl::Status CheckWhole() const;
 
   const LogOptions options_;
@@ -106,11 +113,16 @@ class SegmentedLog final : public LogStore {
   std::shared_ptr<Segment> current_;
   uint64_t offset_ = 0;         // where the next record goes
   uint64_t synced_offset_ = 0;  // of the current segment
-  uint32_t last_crc_ = 0;       // of the last record
+  // Up to where blocks of the current segment were written since they were reserved; a file that
+  // was opened again counts as written up to the last record.
+  uint64_t written_through_ = 0;
+  uint32_t last_crc_ = 0;  // of the last record
   RecordBatch batch_;
   std::vector<std::string> spares_;  // paths of files of segment_bytes, ready to be used
   bool told_no_spare_ = false;
-  LogIndex last_scanned_;  // while opening: the entry that the next one may follow
+  // While opening.
+  LogIndex last_scanned_;      // the entry that the next one may follow
+  uint64_t proven_bytes_ = 0;  // of the segment: a sync of them is known to have succeeded
 };
 
 }  // namespace quorate::log

@@ -86,13 +86,53 @@ absl::Status SegmentedLog::Open() {
   const absl::Status none = absl::NotFoundError(StrCat("no log in ", options_.dir));
   if (absl::IsNotFound(sequences.status())) return none;
   QR_RETURN_IF_ERROR(sequences.status());
-  for (size_t i = 0; i < sequences->size(); ++i) {
+  QR_ASSIGN_OR_RETURN(const size_t begin, FindBeginning(*sequences));
+  for (size_t i = begin; i < sequences->size(); ++i) {
     QR_RETURN_IF_ERROR(ScanSegment((*sequences)[i], i + 1 == sequences->size()));
   }
   if (segments_.empty()) return none;
   QR_RETURN_IF_ERROR(CheckWhole());
-  // What was read may not have been synced by the process before; what is taken now must last.
-  return options_.read_only ? absl::OkStatus() : current_->file->Sync();
+  if (options_.read_only) return absl::OkStatus();
+  QR_RETURN_IF_ERROR(MakeDurable());
+  for (size_t i = 0; i < begin; ++i) {
+    QR_RETURN_IF_ERROR(options_.env->Remove(PathOf((*sequences)[i])));
+  }
+  return begin == 0 ? absl::OkStatus() : options_.env->SyncDir(options_.dir);
+}
+
+// The first segment that counts: the last one that begins the log anew, or 0. (Those before it are
+// there only when a crash came before they were removed.)
+absl::StatusOr<size_t> SegmentedLog::FindBeginning(const std::vector<uint64_t>& sequences) const {
+  for (size_t i = sequences.size(); i > 0; --i) {
+    const std::string path = PathOf(sequences[i - 1]);
+    QR_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, options_.env->Open(path, Mode()));
+    std::string block(kHeaderBlockBytes, '\0');
+    QR_ASSIGN_OR_RETURN(const size_t got, file->ReadAt(0, block.size(), block.data()));
+    block.resize(got);
+    const absl::StatusOr<SegmentHeader> header = DecodeSegmentHeader(block, path);
+    // One that is damaged is judged when it is scanned.
+    if (header.ok() && header->begins_anew && header->sequence == sequences[i - 1]) return i - 1;
+  }
+  return 0;
+}
+
+// What was read may be in the memory of the system alone: never synced by the process before, or by
+// a sync that failed, after which a later one would succeed and write nothing. What is taken now
+// must last, so it is written again.
+absl::Status SegmentedLog::MakeDurable() {
+  constexpr uint64_t kStepBytes = 1 << 20;
+  File& file = *current_->file;
+  const uint64_t end = std::min(offset_ + kRecordHeaderBytes, current_->bytes);
+  std::string bytes;
+  for (uint64_t at = proven_bytes_; at < end; at += bytes.size()) {
+    bytes.resize(std::min(end - at, kStepBytes));
+    QR_ASSIGN_OR_RETURN(const size_t got, file.ReadAt(at, bytes.size(), bytes.data()));
+    if (got != bytes.size()) return Damaged(file.path(), at + got, "the file ends here");
+    const std::string_view piece = bytes;
+    QR_RETURN_IF_ERROR(file.WriteAt(at, {&piece, 1}));
+  }
+  QR_RETURN_IF_ERROR(file.Sync());
+  return options_.env->SyncDir(options_.dir);
 }
 
 absl::Status SegmentedLog::ScanSegment(uint64_t sequence, bool is_last) {
@@ -168,12 +208,15 @@ absl::Status SegmentedLog::CheckHeader(const SegmentHeader& header, const std::s
 absl::Status SegmentedLog::ScanRecords(const Segment& segment, std::string_view data,
                                        bool is_last) {
   absl::Status damage;
+  proven_bytes_ = 0;
   for (offset_ = kHeaderBlockBytes;;) {
     const absl::StatusOr<Record> record = DecodeRecord(
         data.substr(std::min<size_t>(offset_, data.size())), {segment.header.incarnation, offset_});
     damage = record.status();
     if (!record.ok() || record->fields.type == RecordType::kEnd) break;
     QR_RETURN_IF_ERROR(TakeRecord(segment, offset_, *record));
+    // The header was synced before any record was written, the rest as the record says.
+    proven_bytes_ = std::max(proven_bytes_, record->fields.synced_offset);
     last_crc_ = record->crc;
     offset_ += record->bytes;
   }
