@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backends/kv/kv_backend.h"
+#include "backends/kv/state_stream.h"
 #include "backends/log/log_store.h"
 #include "base/random.h"
 #include "base/temp_dir.h"
@@ -94,6 +95,7 @@ class Member {
     initial.last_index = log_->last_index();
     consensus::Config config;
     config.self = id;
+    config.tail_bytes_max = 0;  // laggards need the log store, or a snapshot
     raft_ = std::make_unique<consensus::Raft>(config, std::move(initial), &random_);
     hub_ = std::make_unique<engine::WatchHub>(engine::WatchHub::Options(),
                                               engine_->mutable_watch_store(), &sink_, 1);
@@ -145,6 +147,23 @@ class Member {
     return any;
   }
 
+  // What goes beside the kSnapshot message to `peer`.
+  const std::string& PreparedFor(MemberId peer) const { return prepared_.at(peer); }
+  std::optional<consensus::InstallRequest> TakeInstall() {
+    return std::exchange(install_, std::nullopt);
+  }
+  void Install(const consensus::SnapshotMeta& meta, const std::string& state) {
+    ++snapshots_installed_;
+    old_.push_back({std::move(backend_), std::move(engine_)});
+    OpenBackend();
+    kv::StateImporter importer(backend_.get());
+    REQUIRE(importer.Take(state).ok());
+    REQUIRE(importer.Finish().ok());
+    engine_ = OpenEngine();
+    REQUIRE(log_->Reset(meta.index, meta.term, nullptr).ok());
+    replica_->SnapshotInstalled(meta, engine_.get());
+  }
+
   void DropLog(LogIndex through) {
     REQUIRE(log_->TruncatePrefix(through).ok());
     replica_->LogCompacted(log_->first_index().Prev());
@@ -173,6 +192,20 @@ class Member {
       if (read.ok()) answer.term_before = log_->TermAt(request.first.Prev());
       replica_->LogRead(std::move(answer));
     }
+    for (const MemberId peer : effects->snapshots_wanted) {
+      // This step's chunks are in the backend by now.
+      consensus::SnapshotMeta meta{engine().applied_index(), {}, raft_->conf_state()};
+      meta.term = log_->TermAt(meta.index).value();
+      kv::StateExporter exporter(Must(backend_->NewSnapshot()));
+      std::string& state = prepared_[peer];
+      state.clear();
+      for (std::string_view piece = Must(exporter.Read(1 << 20)); !piece.empty();
+           piece = Must(exporter.Read(1 << 20))) {
+        state += piece;
+      }
+      replica_->SnapshotReady(peer, meta);
+    }
+    if (effects->install) install_ = *effects->install;
   }
 
   const MemberId id_;
@@ -186,6 +219,13 @@ class Member {
   Sink sink_;
   std::unique_ptr<engine::WatchHub> hub_;
   std::unique_ptr<Replica> replica_;
+  struct Old {
+    std::unique_ptr<kv::KvBackend> backend;
+    std::unique_ptr<engine::Engine> engine;
+  };
+  std::vector<Old> old_;  // jobs may still read from them
+  std::map<MemberId, std::string> prepared_;
+  std::optional<consensus::InstallRequest> install_;
   uint64_t snapshots_installed_ = 0;
   bool removed_ = false;
 };
@@ -216,6 +256,10 @@ class Group {
       for (auto& [id, member] : members_) {
         std::deque<consensus::Message> sent;
         while (member->Step(now_ns_, &sent)) any = true;
+        if (const auto install = member->TakeInstall()) {
+          member->Install(install->meta, members_.at(install->from)->PreparedFor(id));
+          any = true;
+        }
         if (cut_.contains(id)) continue;
         for (auto& message : sent) {
           const auto to = members_.find(message.to);
@@ -348,6 +392,157 @@ TEST_CASE("a leader that is cut off answers what it had ordered alone, and follo
   CHECK(error.code == 14);
   group.RunUntil([&] { return Group::ValueAt(old.engine(), "k") == "kept"; });
   CHECK(old.replica().raft().leader() == next.id());
+}
+
+TEST_CASE("a follower hands what it is asked to the leader and answers it") {
+  Group group(3);
+  Member& follower = group.Follower();
+  CHECK(group.Await(group.Put(follower, "k", "v")).ok());
+  InternalRaftRequest refused;
+  refused.mutable_put()->set_key("k");
+  refused.mutable_put()->set_lease(77);
+  CHECK(group.Await(group.Propose(follower, refused)).message ==
+        engine::errors::kLeaseNotFound.message);
+  const auto read = group.Get(follower, "k");
+  group.RunUntil([&] { return read->has_value(); });
+  CHECK(**read == "v");
+}
+
+TEST_CASE("a follower's linearizable read sees what was acknowledged elsewhere, or fails") {
+  Group group(3);
+  Member& leader = group.Leader();
+  Member& follower = group.Follower();
+  group.Cut(follower.id().value());
+  REQUIRE(group.Await(group.Put(leader, "k", "new")).ok());
+  const auto cut_off = group.Get(follower, "k");
+  group.RunUntil([&] { return cut_off->has_value(); });
+  CHECK(**cut_off == "error: etcdserver: request timed out");
+  const auto later = group.Get(follower, "k");
+  group.Mend(follower.id().value());
+  group.RunUntil([&] { return later->has_value(); });
+  CHECK(**later == "new");
+}
+
+TEST_CASE("a proposal sent to a leader that dies is answered in time with etcd's error") {
+  Group group(3);
+  Member& leader = group.Leader();
+  Member& follower = group.Follower();
+  group.Cut(leader.id().value());
+  const Answer answer = group.Put(follower, "k", "v");
+  const engine::Error error = group.Await(answer);
+  CHECK(error.message == engine::errors::kTimeoutDueToLeaderFail.message);
+  CHECK(follower.replica().pending_proposals() == 0);
+}
+
+TEST_CASE("without a leader a proposal waits for one, and its time limit ends that") {
+  Group group(3);
+  Member& leader = group.Leader();
+  Member& follower = group.Follower();
+  for (uint64_t id = 1; id <= 3; ++id) group.Cut(id);
+  group.RunUntil([&] { return follower.replica().raft().leader() == MemberId(0); });
+  CHECK(follower.replica().leaderless_since_ns() <= group.now_ns());
+  CHECK(group.Await(group.Put(follower, "k", "v")).message ==
+        engine::errors::kContextDeadlineExceeded.message);
+  const Answer waits = group.Put(follower, "k", "w");
+  for (uint64_t id = 1; id <= 3; ++id) group.Mend(id);
+  CHECK(group.Await(waits).ok());
+  CHECK(leader.replica().pending_proposals() == 0);
+}
+
+TEST_CASE("only the leader lets a lease expire; a new one gives it its time again") {
+  Group group(3);
+  Member& old = group.Leader();
+  InternalRaftRequest grant;
+  grant.mutable_lease_grant()->set_id(5);
+  grant.mutable_lease_grant()->set_ttl(10);
+  REQUIRE(group.Await(group.Propose(old, grant)).ok());
+  group.RunUntil([&] {
+    return old.engine()
+               .lessor()
+               .GetTimeToLive(LeaseId(5), group.now_ns(), engine::Lessor::Keys::kLeaveOut)
+               .ttl_seconds <= 5;
+  });
+  // Nobody hears the old leader any more; by its clock the lease ends soon, by nobody else's.
+  group.Cut(old.id().value());
+  Member& next = group.Leader();
+  const int64_t promoted_ns = group.now_ns();
+  group.Mend(old.id().value());
+  const auto gone = [&](Member& member) { return !member.engine().lessor().Exists(LeaseId(5)); };
+  group.RunUntil([&] { return gone(next); });
+  CHECK(group.now_ns() - promoted_ns >= 10 * kSecondNs);
+  group.RunUntil([&] { return gone(old); });
+}
+
+TEST_CASE("members join as learners, are promoted and removed, one change after the other") {
+  Group group(3);
+  Member& leader = group.Leader();
+  // Two at once: the second waits for the first.
+  const Answer first =
+      group.Change(leader, ChangeOf(raftpb::ConfChangeAddLearnerNode, MemberId(4)));
+  const Answer second = group.Change(leader, ChangeOf(raftpb::ConfChangeAddNode, MemberId(4)));
+  CHECK(group.Await(first).ok());
+  CHECK(group.Await(second).message == engine::errors::kMemberExist.message);
+  CHECK(leader.replica().raft().conf_state().learners == std::vector{MemberId(4)});
+  Member& joined = group.Join(4);
+  group.RunUntil([&] { return joined.engine().members().size() == 4; });
+
+  raftpb::ConfChange promote = ChangeOf(raftpb::ConfChangeAddNode, MemberId(4));
+  promote.set_context(engine::MemberContextToJson({MemberOf(MemberId(4)), /*promote=*/true}));
+  CHECK(group.Await(group.Change(group.Follower(), promote)).ok());
+  CHECK(leader.replica().raft().conf_state().voters.size() == 4);
+
+  CHECK(
+      group.Await(group.Change(leader, ChangeOf(raftpb::ConfChangeRemoveNode, leader.id()))).ok());
+  CHECK(leader.removed());
+  group.Cut(leader.id().value());
+  Member& next = group.Leader();
+  CHECK(group.Await(group.Put(next, "k", "v")).ok());
+  CHECK(next.engine().WasRemoved(leader.id()));
+  CHECK(next.replica().raft().conf_state().voters.size() == 3);
+}
+
+TEST_CASE("the lead is handed over on request") {
+  Group group(3);
+  Member& leader = group.Leader();
+  Member& follower = group.Follower();
+  CHECK(leader.replica().TransferLeadership(MemberId(99)).message ==
+        engine::errors::kBadLeaderTransferee.message);
+  REQUIRE(leader.replica().TransferLeadership(follower.id()).ok());
+  const Answer meanwhile = group.Put(leader, "k", "v");
+  group.RunUntil([&] { return follower.leads(); });
+  CHECK(group.Await(meanwhile).ok());
+}
+
+TEST_CASE("a follower behind the log gets a snapshot, and its watches miss nothing") {
+  Group group(3);
+  Member& leader = group.Leader();
+  Member& follower = group.Follower();
+  REQUIRE(group.Await(group.Put(leader, "w0", "v")).ok());
+  group.RunUntil([&] { return Group::ValueAt(follower.engine(), "w0") == "v"; });
+  follower.replica().hub().OpenStream(1);
+  etcdserverpb::WatchRequest watch;
+  watch.mutable_create_request()->set_key("w");
+  watch.mutable_create_request()->set_range_end("x");
+  follower.replica().hub().Request(1, watch);
+
+  group.Cut(follower.id().value());
+  for (int i = 1; i <= 20; ++i) {
+    REQUIRE(group.Await(group.Put(leader, StrCat("w", i), "v")).ok());
+  }
+  leader.DropLog(leader.engine().applied_index().Prev());
+  REQUIRE(leader.log().first_index() > LogIndex(20));
+  group.Mend(follower.id().value());
+  group.RunUntil([&] { return follower.snapshots_installed() == 1; });
+  REQUIRE(group.Await(group.Put(follower, "w21", "v")).ok());
+  group.RunUntil([&] { return Group::ValueAt(follower.engine(), "w21") == "v"; });
+  std::vector<std::string> seen;
+  for (const auto& response : follower.sink().got) {
+    CHECK_FALSE(response.canceled());
+    for (const auto& event : response.events()) seen.push_back(event.kv().key());
+  }
+  std::vector<std::string> wanted;
+  for (int i = 1; i <= 21; ++i) wanted.push_back(StrCat("w", i));
+  CHECK(seen == wanted);
 }
 
 }  // namespace
