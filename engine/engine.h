@@ -40,6 +40,7 @@ struct EngineOptions {
   uint32_t range_slice_keys = 1024;        // index steps per slice of a large range
   uint64_t request_bytes_max = 1'572'864;  // steers RangeStream's chunk sizes
   uint32_t txn_ops_max = 128;
+  uint32_t learners_max = 1;  // --max-learners
   Lessor::Options lessor;
 };
 
@@ -182,11 +183,10 @@ class Engine {
   virtual uint64_t live_keys() const = 0;
   virtual std::vector<etcdserverpb::AlarmMember> alarms() const = 0;
   virtual bool HasAlarm(etcdserverpb::AlarmType type) const = 0;
-  // Members as known from applied entries (configuration changes, attributes); a member that no
-  // entry tells of is written by BootstrapMember.
+  // Members as known from applied entries (configuration changes, attributes), by id.
   virtual std::vector<etcdserverpb::Member> members() const = 0;
-  virtual void BootstrapMember(const etcdserverpb::Member& member) = 0;
-  virtual std::string cluster_version() const = 0;  // "3.7.0", empty = not decided
+  virtual bool WasRemoved(MemberId member) const = 0;  // ids never come back
+  virtual std::string cluster_version() const = 0;     // "3.7.0", empty = not decided
   virtual DowngradeInfo downgrade() const = 0;
 
   struct Counters {

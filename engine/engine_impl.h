@@ -61,8 +61,8 @@ class EngineImpl final : public Engine, public WatchStore {
   std::vector<etcdserverpb::AlarmMember> alarms() const override { return alarms_.List(); }
   bool HasAlarm(etcdserverpb::AlarmType type) const override { return alarms_.Has(type); }
   std::vector<etcdserverpb::Member> members() const override { return membership_.members(); }
-  void BootstrapMember(const etcdserverpb::Member& member) override {
-    membership_.Bootstrap(member);
+  bool WasRemoved(MemberId member) const override {
+    return membership_.removed().contains(member.value());
   }
   std::string cluster_version() const override { return membership_.version(); }
   DowngradeInfo downgrade() const override { return membership_.downgrade(); }

@@ -23,7 +23,7 @@ EngineImpl::EngineImpl(const EngineOptions& options, const kv::KvBackend* backen
       lessor_(options.lessor),
       store_(options, backend, &lessor_),
       alarms_(&store_.window()),
-      membership_(&store_.window()) {}
+      membership_({.learners_max = options.learners_max}, &store_.window()) {}
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options,
                                                      const kv::KvBackend* backend,

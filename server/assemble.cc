@@ -53,6 +53,26 @@ absl::Status AddListeners(const std::vector<std::string>& urls, std::string_view
   return absl::OkStatus();
 }
 
+// Names of parts are looked at before a port is bound or a folder made.
+template <class Rows, class NameOf>
+absl::Status CheckName(std::string_view flag, std::string_view value, const Rows& rows,
+                       NameOf name_of) {
+  std::vector<std::string_view> known;
+  for (const auto& row : rows) known.push_back(name_of(row));
+  if (std::find(known.begin(), known.end(), value) != known.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      StrCat(flag, ": unknown value \"", value, "\"; known: ", StrJoin(known, ", ")));
+}
+
+absl::Status CheckNames(const ServerConfig& config) {
+  const auto name_of = [](const auto& row) { return row.name; };
+  QR_RETURN_IF_ERROR(CheckName("--allocator", config.allocator, AllocatorRegistry(), name_of));
+  QR_RETURN_IF_ERROR(
+      CheckName("--transport", config.transport, transport::ServerTransportRegistry(), name_of));
+  return CheckName("--backend", config.backend, kv::KvBackendRegistry(),
+                   [](const auto& row) { return row.traits.name; });
+}
+
 engine::EngineOptions EngineOptionsOf(const ServerConfig& config, Allocator* allocator) {
   engine::EngineOptions options;
   options.allocator = allocator;
@@ -62,6 +82,24 @@ engine::EngineOptions EngineOptionsOf(const ServerConfig& config, Allocator* all
   const int64_t election_ns = config.tick_ns * config.election_ticks;
   options.lessor.ttl_min_seconds = (3 * election_ns / 2 + kNanosPerSecond - 1) / kNanosPerSecond;
   return options;
+}
+
+// A cluster of one.
+class NoPeers final : public PeerSide {
+ public:
+  void Send(std::vector<consensus::Message>) override {}
+  void PrepareSnapshot(MemberId) override {}
+  void Install(consensus::InstallRequest) override {}
+  void MembersChanged(Replica&) override {}
+  void Removed() override {}
+};
+
+consensus::ConfState ConfStateOf(const std::vector<etcdserverpb::Member>& members) {
+  consensus::ConfState state;
+  for (const etcdserverpb::Member& member : members) {
+    (member.islearner() ? state.learners : state.voters).push_back(MemberId(member.id()));
+  }
+  return state;
 }
 
 }  // namespace
@@ -90,6 +128,7 @@ struct Node::Parts {
   WatchStreams streams;
   std::unique_ptr<engine::WatchHub> hub;
   std::unique_ptr<Replica> replica;
+  NoPeers peers;
   std::unique_ptr<LogWriter> log_writer;
   std::unique_ptr<BackendWriter> backend_writer;
   std::unique_ptr<WorkerPool> workers;
@@ -183,11 +222,20 @@ absl::Status Node::Parts::BuildRaft() {
   raft_config.initial_election_tick_advance = config.initial_election_tick_advance;
   consensus::InitialState initial;
   initial.hard_state = data.log->hard_state();
-  initial.conf_state.voters = {data.identity.member};
+  initial.conf_state = ConfStateOf(engine->members());
   initial.last_index = data.log->last_index();
   initial.applied = engine->applied_index();
   QR_ASSIGN_OR_RETURN(initial.entries, EntriesAfter(*data.log, initial.applied));
   initial.term_before_entries = data.log->TermAt(initial.applied).value_or(Term(0));
+  if (initial.applied == LogIndex(0)) {
+    // A first start: as etcd, raft knows the members that the log begins with from the beginning.
+    for (const Entry& entry : initial.entries) {
+      if (entry.type == EntryType::kNormal || entry.index > initial.hard_state.commit) continue;
+      QR_ASSIGN_OR_RETURN(const consensus::ConfChange change,
+                          consensus::DecodeConfChange(entry.type, entry.data));
+      QR_ASSIGN_OR_RETURN(initial.conf_state, consensus::ChangeConf(initial.conf_state, change));
+    }
+  }
   random = std::make_unique<Random>(static_cast<uint64_t>(clock.WallNs()) ^
                                     data.identity.member.value());
   LogInfo(data.fresh ? "starting local member" : "restarting local member",
@@ -218,7 +266,13 @@ void Node::Parts::BuildReplica() {
 
 void Node::Parts::BuildLoops() {
   log_writer = std::make_unique<LogWriter>(
-      data.log.get(), &clock, [this](LogIndex index, Term term) { loop->Durable(index, term); });
+      data.log.get(), &clock,
+      LogWriter::Events{
+          [this](LogIndex index, Term term) { loop->Durable(index, term); },
+          [this](std::vector<consensus::Message> messages) { peers.Send(std::move(messages)); },
+          [this](LogIndex through) {
+            loop->Run([through](Replica& r) { r.LogCompacted(through); });
+          }});
   BackendWriter::Options writer_options;
   writer_options.sync_every_entries = config.snapshot_count;
   writer_options.sync_every_bytes =
@@ -228,7 +282,7 @@ void Node::Parts::BuildLoops() {
       writer_options, data.backend.get(), &clock,
       BackendWriter::Events{[this](uint64_t sequence) { loop->Flushed(sequence); },
                             [this](LogIndex through) {
-                              log_writer->Submit({{}, std::nullopt, through});
+                              log_writer->Submit({{}, std::nullopt, through, {}});
                             }},
       engine->applied_index());
   workers = std::make_unique<WorkerPool>(config.worker_threads);
@@ -237,8 +291,9 @@ void Node::Parts::BuildLoops() {
   loop_options.compaction_slice_ns = config.compaction_slice_ns;
   loop_options.warning_apply_ns = config.warning_apply_ns;
   loop_options.warning_unary_ns = config.warning_unary_ns;
-  loop = std::make_unique<ReplicaLoop>(loop_options, replica.get(), log_writer.get(),
-                                       backend_writer.get(), workers.get(), &clock);
+  loop = std::make_unique<ReplicaLoop>(
+      loop_options, ReplicaLoop::Parts{replica.get(), data.log.get(), log_writer.get(),
+                                       backend_writer.get(), workers.get(), &peers, &clock});
 }
 
 void Node::Parts::ConnectServices() {
@@ -300,6 +355,7 @@ Node::Node(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Node::~Node() { Stop(); }
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config) {
+  QR_RETURN_IF_ERROR(CheckNames(config));
   auto parts = std::make_unique<Parts>(config);
   QR_RETURN_IF_ERROR(parts->Bind());
   if (config.memory_lock && mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {

@@ -13,11 +13,10 @@ constexpr size_t kTasksMax = 1 << 20;
 
 }  // namespace
 
-LogWriter::LogWriter(log::LogStore* log, const Clock* clock,
-                     std::function<void(LogIndex, Term)> durable)
+LogWriter::LogWriter(log::LogStore* log, const Clock* clock, Events events)
     : log_(log),
       clock_(clock),
-      durable_(std::move(durable)),
+      events_(std::move(events)),
       on_failure_(
           StopProcess("log write failed; stopping before anything unsynced is acknowledged")),
       queue_(kTasksMax) {}
@@ -54,10 +53,12 @@ void LogWriter::WriteAll() {
   entries_.clear();
   const HardState* hard_state = nullptr;
   LogIndex truncate;
+  std::vector<consensus::Message> messages;
   for (LogTask& task : tasks_) {
     for (Entry& entry : task.entries) entries_.push_back(std::move(entry));
     if (task.hard_state) hard_state = &*task.hard_state;
     truncate = std::max(truncate, task.truncate_through);
+    for (consensus::Message& message : task.messages) messages.push_back(std::move(message));
   }
   if (!entries_.empty() || hard_state != nullptr) {
     const int64_t start_ns = clock_->MonotonicNs();
@@ -66,9 +67,12 @@ void LogWriter::WriteAll() {
     if (!Succeeded(log_->Sync(), "sync")) return;
     append_durations_.Add(appended_ns - start_ns);
     sync_durations_.Add(clock_->MonotonicNs() - appended_ns);
-    if (!entries_.empty()) durable_(entries_.back().index, entries_.back().term);
   }
-  if (truncate.value() != 0) Succeeded(log_->TruncatePrefix(truncate), "truncate");
+  if (!messages.empty()) events_.send(std::move(messages));
+  if (!entries_.empty()) events_.durable(entries_.back().index, entries_.back().term);
+  if (truncate.value() == 0) return;
+  if (!Succeeded(log_->TruncatePrefix(truncate), "truncate")) return;
+  events_.truncated(log_->first_index().Prev());
 }
 
 }  // namespace quorate::server

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/histogram.h"
 #include "base/log_entry.h"
+#include "consensus/message.h"
 #include "server/disk_failure.h"
 
 namespace quorate::server {
@@ -23,13 +24,19 @@ struct LogTask {
   std::vector<Entry> entries;
   std::optional<HardState> hard_state;
   LogIndex truncate_through;  // 0 = nothing to cut
+  // Promises to other members that rest on what is written here and in all tasks before.
+  std::vector<consensus::Message> messages;
 };
 
 class LogWriter {
  public:
-  // `durable` is called on the writer's thread after each sync that covered entries.
-  LogWriter(log::LogStore* log, const Clock* clock,
-            std::function<void(LogIndex index, Term term)> durable);
+  // Both are called on the writer's thread.
+  struct Events {
+    std::function<void(LogIndex index, Term term)> durable;  // after each sync that covered entries
+    std::function<void(std::vector<consensus::Message>)> send;
+    std::function<void(LogIndex through)> truncated;  // entries up to there are gone
+  };
+  LogWriter(log::LogStore* log, const Clock* clock, Events events);
   ~LogWriter();  // finishes what was submitted
 
   // Instead of ending the process. Before Start.
@@ -52,7 +59,7 @@ class LogWriter {
 
   log::LogStore* const log_;
   const Clock* const clock_;
-  const std::function<void(LogIndex, Term)> durable_;
+  const Events events_;
   DiskFailureHandler on_failure_;
   bool failed_ = false;  // writer thread
   BoundedQueue<LogTask> queue_;

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "engine/cluster/member_json.h"
+#include "consensus/conf_change.h"
 #include "engine/errors.h"
 #include "proto/raft_internal.pb.h"
 
@@ -21,32 +21,18 @@ Replica::Replica(const ReplicaOptions& options, consensus::Raft* raft, engine::E
       raft_(raft),
       engine_(engine),
       hub_(hub),
+      replay_through_(raft->commit()),
+      read_context_(options.first_read_context),
       compact_revision_seen_(engine->compact_revision()) {}
 
 void Replica::Tick(int64_t now_ns) {
-  raft_->Tick();
+  if (Replayed()) raft_->Tick();
   for (auto& job : std::exchange(not_run_, {})) hub_->Finish(std::move(job));
   hub_->Tick(now_ns);
   ticked_ = true;
 }
 
-void Replica::Propose(Proposal proposal) {
-  // Both queues count: what raft committed and what the engine has still to apply.
-  if (committed_.size() > options_.apply_backlog_max) {
-    refused_.push_back({std::move(proposal.waiter), Reply{engine::errors::kTooManyRequests, {}}});
-    return;
-  }
-  batch_bytes_ += proposal.payload.size();
-  batch_.push_back(std::move(proposal));
-}
-
-void Replica::ReadState(Read read) {
-  if (read.consistency == Read::Consistency::kLocal) {
-    read.run(*engine_);
-  } else {
-    reads_new_.push_back(std::move(read));
-  }
-}
+void Replica::Receive(consensus::Message message) { raft_->Receive(std::move(message)); }
 
 void Replica::Durable(LogIndex index, Term term, int64_t now_ns) {
   raft_->Durable(index, term);
@@ -67,7 +53,8 @@ Effects Replica::Advance(int64_t now_ns) {
   engine_->lessor().SetNow(now_ns);  // what is granted now counts from now, not from the last tick
   effects.completions.swap(refused_);
   SubmitBatch(now_ns, &effects);
-  AskReadIndex();
+  const size_t kept = batch_.size();
+  AskReadIndex(now_ns);
   CollectOutput(&effects);
   ApplyCommitted(now_ns, &effects);
   FollowLeadership(now_ns);
@@ -80,16 +67,19 @@ Effects Replica::Advance(int64_t now_ns) {
   ServeReads();
   PublishEvents();
   Compact(&effects);
+  if (!effects.snapshots_wanted.empty()) seal_now_ = true;
   SealAndFlush(now_ns, &effects);
   AnswerCompacted(&effects);
-  ExpireOverdue(now_ns, &effects);
+  ExpireProposals(now_ns, &effects);
+  ExpireReads(now_ns);
   TakeCatchUp(&effects);
   // A compaction that has to wait (for the backend, for a pinned read) goes on with the input that
-  // frees it.
-  const bool revokes =
-      raft_->role() == consensus::Role::kLeader && !batch_.empty() && BatchIsDue(now_ns);
-  effects.more =
-      revokes || raft_->HasOutput() || (engine_->CompactionPending() && !engine_->WindowFull());
+  // frees it. Proposals that waited for an apply (of a configuration) or came up during it want
+  // another round; others that no leader takes wait for an input.
+  const bool batch_may_go = raft_->role() == consensus::Role::kLeader && BatchIsDue(now_ns) &&
+                            batch_.size() > (effects.applied != 0 ? 0 : kept);
+  effects.more = raft_->HasOutput() || batch_may_go ||
+                 (engine_->CompactionPending() && !engine_->WindowFull());
   return effects;
 }
 
@@ -114,72 +104,20 @@ void Replica::TakeCatchUp(Effects* effects) {
   }
 }
 
-bool Replica::BatchIsDue(int64_t now_ns) const {
-  return batch_.size() >= options_.batch_entries_max || batch_bytes_ >= options_.batch_bytes_max ||
-         now_ns - batch_since_ns_ >= options_.batch_linger_ns;
-}
-
-void Replica::SubmitBatch(int64_t now_ns, Effects* effects) {
-  if (batch_.empty()) {
-    batch_since_ns_ = 0;
-    return;
-  }
-  if (batch_since_ns_ == 0) batch_since_ns_ = now_ns;
-  if (!BatchIsDue(now_ns)) {
-    effects->wake_at_ns = batch_since_ns_ + options_.batch_linger_ns;
-    return;
-  }
-  if (raft_->role() != consensus::Role::kLeader) return;  // kept until there is one, or time is up
-  std::vector<Bytes> payloads;
-  payloads.reserve(batch_.size());
-  for (const Proposal& proposal : batch_) payloads.push_back(proposal.payload);
-  const LogIndex before = raft_->last_index();
-  const absl::Status accepted = raft_->Propose(std::move(payloads));
-  LogIndex index = before;
-  for (Proposal& proposal : batch_) {
-    if (!accepted.ok()) {
-      const Error error = absl::IsResourceExhausted(accepted)
-                              ? Error(engine::errors::kTooManyRequests)
-                              : Error(engine::errors::kProposalDropped);
-      effects->completions.push_back({std::move(proposal.waiter), Reply{error, {}}});
-      continue;
-    }
-    ++index;
-    proposal.waiter.stamps.Stamp(Stage::kProposed, now_ns);
-    waiting_.push_back({index, raft_->term(), std::move(proposal.waiter)});
-  }
-  QR_CHECK(!accepted.ok() || raft_->last_index() == index);
-  batch_.clear();
-  batch_bytes_ = 0;
-  batch_since_ns_ = 0;
-}
-
-void Replica::AskReadIndex() {
-  if (reads_new_.empty() || !raft_->leader_ready()) return;
-  read_batches_.push_back({++read_context_, std::nullopt, std::move(reads_new_)});
-  reads_new_.clear();
-  raft_->ReadIndex(read_context_);
-}
-
 void Replica::CollectOutput(Effects* effects) {
   if (!raft_->HasOutput()) return;
   consensus::Output output = raft_->TakeOutput();
-  if (output.hard_state) effects->hard_state = output.hard_state;
+  TakeReadAnswers(output);
+  effects->hard_state = output.hard_state;
   effects->append = std::move(output.append);
+  effects->messages = std::move(output.messages);
+  effects->messages_after_durable = std::move(output.messages_after_durable);
+  effects->log_reads = std::move(output.log_reads);
+  effects->snapshots_wanted = std::move(output.snapshots_wanted);
+  effects->install = std::move(output.install);
   for (Entry& entry : output.committed) committed_.push_back(std::move(entry));
-  for (const consensus::ReadReady& ready : output.reads) {
-    for (ReadBatch& batch : read_batches_) {
-      if (batch.context == ready.context) batch.index = ready.index;
-    }
-  }
-  for (const uint64_t dropped : output.reads_dropped) {
-    for (ReadBatch& batch : read_batches_) {
-      if (batch.context != dropped) continue;
-      for (Read& read : batch.reads) reads_new_.push_back(std::move(read));
-      batch.reads.clear();
-      batch.index = LogIndex(0);
-    }
-  }
+  // The snapshot holds all of it.
+  if (effects->install) committed_.clear();
 }
 
 void Replica::ApplyCommitted(int64_t now_ns, Effects* effects) {
@@ -195,48 +133,35 @@ void Replica::ApplyCommitted(int64_t now_ns, Effects* effects) {
 void Replica::ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects) {
   if (apply_observer_) apply_observer_(entry);
   while (!durable_at_.empty() && durable_at_.front().index < entry.index) durable_at_.pop_front();
-  Waiter waiter;
-  while (!waiting_.empty() && waiting_.front().index <= entry.index) {
-    InFlight& front = waiting_.front();
-    if (front.index == entry.index && front.term == entry.term) {
-      waiter = std::move(front.waiter);
-    } else if (front.waiter.done) {
-      // Another leader's entry took its place.
-      effects->completions.push_back(
-          {std::move(front.waiter), Reply{engine::errors::kLeaderChanged, {}}});
-    }
-    waiting_.pop_front();
-  }
-  if (entry.type != EntryType::kNormal) ApplyConfChange(entry);
-  const Engine::Answer answer = waiter.done ? Engine::Answer::kWanted : Engine::Answer::kNotWanted;
+  Waiter waiter = TakeWaiter(entry, effects);
+  const bool is_conf_change = entry.type != EntryType::kNormal;
+  const Engine::Answer answer =
+      waiter.done || is_conf_change ? Engine::Answer::kWanted : Engine::Answer::kNotWanted;
   Reply reply = engine_->Apply(entry, answer);
+  if (is_conf_change) ApplyConfChange(entry, reply.error, effects);
   if (!waiter.done) return;
   if (!durable_at_.empty()) waiter.stamps.Stamp(Stage::kDurable, durable_at_.front().at_ns);
   waiter.stamps.Stamp(Stage::kApplied, now_ns);
   effects->completions.push_back({std::move(waiter), std::move(reply)});
 }
 
-void Replica::ApplyConfChange(const Entry& entry) {
+void Replica::ApplyConfChange(const Entry& entry, const Error& refused, Effects* effects) {
   absl::StatusOr<consensus::ConfChange> change =
       consensus::DecodeConfChange(entry.type, entry.data);
   QR_CHECK_MSG(change.ok(), "a committed configuration entry cannot be read");
-  if (change->changes.size() == 1 &&
-      change->changes[0].type == consensus::ConfChangeType::kAddVoter) {
-    if (std::optional<etcdserverpb::Member> member =
-            engine::ParseMemberJson(change->context.view())) {
-      engine_->BootstrapMember(*member);
-    }
+  // What the engine refused by etcd's rules must change nothing for raft either, but raft has to
+  // hear that its turn is over.
+  if (!refused.ok()) {
+    for (consensus::ConfChangeSingle& single : change->changes) single.member = MemberId(0);
   }
   const absl::StatusOr<consensus::ConfState> state = raft_->ApplyConfChange(*change);
   QR_CHECK_MSG(state.ok(), ToStd(state.status().message()));
-}
-
-void Replica::ServeReads() {
-  while (!read_batches_.empty()) {
-    ReadBatch& batch = read_batches_.front();
-    if (!batch.index || engine_->applied_index() < *batch.index) return;
-    for (Read& read : batch.reads) read.run(*engine_);
-    read_batches_.pop_front();
+  if (!refused.ok()) return;
+  effects->members_changed = true;
+  for (const consensus::ConfChangeSingle& single : change->changes) {
+    if (single.type != consensus::ConfChangeType::kRemoveMember) continue;
+    connected_since_ns_.erase(single.member);
+    if (single.member == engine_->header().member) effects->removed = true;
   }
 }
 
@@ -255,6 +180,8 @@ void Replica::RevokeExpired(int64_t now_ns) {
     request.mutable_lease_revoke()->set_id(lease.value());
     Proposal proposal;
     proposal.payload = Bytes::FromString(request.SerializeAsString());
+    proposal.only_in_term = raft_->term();
+    proposal.waiter.deadline_ns = now_ns + options_.request_timeout_ns;
     proposal.waiter.done = [this, lease](Reply reply) {
       if (!reply.error.ok()) engine_->lessor().RevokeFailed(lease);
     };
@@ -263,10 +190,20 @@ void Replica::RevokeExpired(int64_t now_ns) {
 }
 
 void Replica::FollowLeadership(int64_t now_ns) {
-  const bool leads = raft_->leader_ready();
-  if (leads == was_leader_) return;
-  was_leader_ = leads;
-  if (leads) {
+  if (raft_->leader() != leader_ || (leaderless_since_ns_ == 0 && leader_ == MemberId(0))) {
+    leader_ = raft_->leader();
+    if (leader_ == MemberId(0)) {
+      leaderless_since_ns_ = now_ns;
+    } else {
+      leaderless_since_ns_ = INT64_MAX;
+      leader_since_ns_ = now_ns;
+    }
+  }
+  const bool ready = raft_->leader_ready();
+  if (ready == was_ready_) return;
+  was_ready_ = ready;
+  if (ready) {
+    // Nobody knows how long there was no leader to renew with: an election timeout is given away.
     engine_->lessor().Promote(now_ns, options_.election_timeout_ns);
   } else {
     engine_->lessor().Demote();
@@ -304,29 +241,51 @@ void Replica::AnswerCompacted(Effects* effects) {
   if (!compaction_waits_.empty() && !engine_->CompactionPending()) seal_now_ = true;
 }
 
-void Replica::ExpireOverdue(int64_t now_ns, Effects* effects) {
-  const auto overdue = [now_ns](const Waiter& waiter) {
-    return waiter.done && waiter.deadline_ns <= now_ns;
-  };
-  for (InFlight& flight : waiting_) {
-    if (!flight.waiter.done) continue;
-    if (!overdue(flight.waiter)) break;  // deadlines come in order of proposing, nearly
-    effects->completions.push_back(
-        {std::exchange(flight.waiter, Waiter{}), Reply{engine::errors::kTimeout, {}}});
+void Replica::SnapshotInstalled(const consensus::SnapshotMeta& meta, engine::Engine* engine) {
+  QR_CHECK(engine->applied_index() == meta.index);
+  engine->SetHeader(engine_->header());
+  engine_ = engine;
+  was_ready_ = false;
+  hub_->StoreReplaced(engine->mutable_watch_store());
+  compact_revision_seen_ = engine->compact_revision();
+  // What was ordered here and lies behind the snapshot was applied somewhere, or overwritten: who
+  // waits must look for himself.
+  while (!waiting_.empty() && waiting_.front().index <= meta.index) {
+    refused_.push_back(
+        {std::move(waiting_.front().waiter), Reply{engine::errors::kTimeoutDueToLeaderFail, {}}});
+    waiting_.pop_front();
   }
-  if (!batch_.empty() && overdue(batch_.front().waiter)) {
-    // Ordered nowhere: no leader took it. All of the batch is about equally old.
-    for (Proposal& proposal : batch_) {
-      effects->completions.push_back(
-          {std::move(proposal.waiter), Reply{engine::errors::kContextDeadlineExceeded, {}}});
-    }
-    batch_.clear();
-    batch_bytes_ = 0;
+  durable_at_.clear();
+  raft_->SnapshotInstalled(meta);
+}
+
+void Replica::SnapshotAbandoned(const consensus::SnapshotMeta& meta) {
+  raft_->SnapshotAbandoned(meta);
+}
+
+Error Replica::TransferLeadership(MemberId to) {
+  const absl::Status status = raft_->TransferLeadership(to);
+  if (status.ok()) return {};
+  if (absl::IsInvalidArgument(status)) return engine::errors::kBadLeaderTransferee;
+  return engine::errors::kNoLeader;
+}
+
+void Replica::SetConnectedSince(MemberId peer, std::optional<int64_t> since_ns) {
+  if (since_ns) {
+    connected_since_ns_[peer] = *since_ns;
+  } else {
+    connected_since_ns_.erase(peer);
   }
-  if (!reads_new_.empty() && reads_new_.front().deadline_ns <= now_ns) {
-    for (Read& read : reads_new_) read.fail(engine::errors::kTimeout);
-    reads_new_.clear();
+}
+
+size_t Replica::ConnectedSince(const std::vector<MemberId>& members, int64_t since_ns) const {
+  size_t connected = 0;
+  for (const MemberId member : members) {
+    const auto since = connected_since_ns_.find(member);
+    const bool is_self = member == engine_->header().member;
+    if (is_self || (since != connected_since_ns_.end() && since->second < since_ns)) ++connected;
   }
+  return connected;
 }
 
 }  // namespace quorate::server

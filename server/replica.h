@@ -1,7 +1,7 @@
 // The replica: joins consensus and engine into one deterministic state machine (design.md §2.1).
 // Inputs come in by the methods; Advance(now) does the work they allow and answers with Effects,
-// which the owner carries out: append to the log, flush to the backend, run jobs, answer clients.
-// No threads, clock, disk, network or randomness of its own.
+// which the owner carries out: append to the log, send to peers, flush to the backend, run jobs,
+// answer clients. No threads, clock, disk, network or randomness of its own.
 //
 // Four indexes that are never mixed up: ordered (raft's last index), durable (synced log), applied
 // (engine), flushed (backend).
@@ -11,10 +11,13 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/functional/any_invocable.h"
 #include "base/bytes.h"
 #include "base/ids.h"
@@ -35,7 +38,14 @@ struct Waiter {
 };
 
 struct Proposal {
-  Bytes payload;  // etcdserverpb.InternalRaftRequest
+  EntryType type = EntryType::kNormal;
+  Bytes payload;  // etcdserverpb.InternalRaftRequest; raftpb.ConfChange for kConfChange
+  // The id that `payload` carries: where another member leads, the answer is found by it. 0 = the
+  // payload has none; its answer is then only found where it was ordered.
+  RequestId id;
+  // Set: worth something only while this member leads in that term (a revocation of a lease is
+  // decided by one leader's clock); dropped otherwise.
+  std::optional<Term> only_in_term;
   Waiter waiter;
 };
 
@@ -60,16 +70,30 @@ struct CatchUpWork {
   std::shared_ptr<engine::HistoryReader> history;
 };
 
-// What the owner has to do. `append` and `hard_state` belong together.
+// What the owner has to do, in any order but for this: `append` and `hard_state` belong together,
+// go to the log in the order of Effects, and `messages_after_durable` leave when they (and all
+// before them) are durable.
 struct Effects {
   std::vector<Entry> append;
   std::optional<HardState> hard_state;
+  std::vector<consensus::Message> messages;  // may leave at once; kSnapshot goes with its bytes
+  std::vector<consensus::Message> messages_after_durable;
   std::vector<Completion> completions;
   std::vector<std::shared_ptr<const engine::FlushChunk>> chunks;
   std::vector<CatchUpWork> catch_up;
   // To be run by a worker and handed back by HashDone.
   std::vector<std::unique_ptr<engine::CompactionHash>> compaction_hashes;
+  // Read from the log store, answered by LogRead.
+  std::vector<consensus::LogReadRequest> log_reads;
+  // Peers that need the whole state: get one of the backend (everything applied was sealed with
+  // this step's chunks) and answer by SnapshotReady, or ReportSnapshot(kFailed).
+  std::vector<MemberId> snapshots_wanted;
+  // Make this received snapshot the backend, let the log begin behind it, open an engine over it;
+  // then SnapshotInstalled or SnapshotAbandoned. Nothing is applied meanwhile.
+  std::optional<consensus::InstallRequest> install;
   uint32_t applied = 0;  // entries applied in this step
+  bool members_changed = false;
+  bool removed = false;  // this member is no longer one: stop, for good
   // There is work that needs no further input: call Advance again soon.
   bool more = false;
   // When the batch that is being filled must leave, if nothing else happens; INT64_MAX = none.
@@ -81,14 +105,20 @@ struct ReplicaOptions {
   uint64_t batch_bytes_max = 4 << 20;
   int64_t batch_linger_ns = 0;
   int64_t seal_interval_ns = 1'000'000'000;
-  int64_t election_timeout_ns = 1'000'000'000;  // what leases get on top from a new leader
   uint32_t compaction_steps = 1000;
   uint32_t apply_backlog_max = 5000;  // committed and not applied: more proposals are refused
+  uint32_t forwarded_max = 50'000;    // proposals under way to another member that leads
+  int64_t election_timeout_ns = 1'000'000'000;   // what leases get on top from a new leader
+  int64_t request_timeout_ns = 7'000'000'000;    // of proposals that the replica makes itself
+  int64_t read_retry_interval_ns = 500'000'000;  // a read index that nobody answers is asked anew
+  // Read contexts count from here; no two lives of a member may use the same (a peer's late answer
+  // would be taken for another read's).
+  uint64_t first_read_context = 0;
 };
 
 class Replica {
  public:
-  // All outlive the replica.
+  // All outlive the replica, or until SnapshotInstalled brings another engine.
   Replica(const ReplicaOptions& options, consensus::Raft* raft, engine::Engine* engine,
           engine::WatchHub* hub);
 
@@ -96,6 +126,7 @@ class Replica {
   void Tick(int64_t now_ns);  // one heartbeat interval has passed
   void Propose(Proposal proposal);
   void ReadState(Read read);
+  void Receive(consensus::Message message);
   void Durable(LogIndex index, Term term, int64_t now_ns);
   void Flushed(uint64_t sequence);
   void CatchUpDone(std::unique_ptr<engine::CatchUpJob> job);
@@ -110,6 +141,27 @@ class Replica {
   // One slice of pending compaction with the next Advance.
   void CompactSlice() { compact_slice_ = true; }
 
+  // --- peers; as consensus/raft.h says
+  void LogRead(consensus::LogReadAnswer answer) { raft_->LogRead(std::move(answer)); }
+  void LogCompacted(LogIndex through) { raft_->Compacted(through); }
+  void SnapshotReady(MemberId peer, consensus::SnapshotMeta meta) {
+    raft_->SnapshotReady(peer, std::move(meta));
+  }
+  void ReportSnapshot(MemberId peer, consensus::SnapshotResult result) {
+    raft_->ReportSnapshot(peer, result);
+  }
+  void ReportUnreachable(MemberId peer) { raft_->ReportUnreachable(peer); }
+  // `engine` stands at meta.index and outlives the replica; the one before may go as soon as what
+  // reads from it (jobs, cursors) has ended.
+  void SnapshotInstalled(const consensus::SnapshotMeta& meta, engine::Engine* engine);
+  void SnapshotAbandoned(const consensus::SnapshotMeta& meta);
+  // Hands the lead to `to`; etcd's error when that cannot be begun. Whether it worked shows in
+  // raft().leader().
+  engine::Error TransferLeadership(MemberId to);
+  // Since when messages reach and leave this peer; nullopt = they do not. For error texts and the
+  // strict check of reconfigurations alone.
+  void SetConnectedSince(MemberId peer, std::optional<int64_t> since_ns);
+
   // `observer` sees every entry as it is applied: the judge of a simulation.
   void ObserveApply(std::function<void(const Entry&)> observer) {
     apply_observer_ = std::move(observer);
@@ -121,52 +173,83 @@ class Replica {
   engine::Engine& engine() { return *engine_; }
   engine::WatchHub& hub() { return *hub_; }
   const consensus::Raft& raft() const { return *raft_; }
-  size_t pending_proposals() const { return waiting_.size() + batch_.size(); }
+  size_t pending_proposals() const { return waiting_.size() + batch_.size() + forwarded_.size(); }
+  // Since when no leader is known; INT64_MAX while there is one.
+  int64_t leaderless_since_ns() const { return leaderless_since_ns_; }
+  // How many of `members` were connected with this one at all times since then; itself counts.
+  size_t ConnectedSince(const std::vector<MemberId>& members, int64_t since_ns) const;
 
  private:
-  struct InFlight {
+  struct InFlight {  // ordered by this member
     LogIndex index;
     Term term;
     Waiter waiter;
+  };
+  struct ForwardedDeadline {
+    RequestId id;
+    int64_t deadline_ns;
   };
   struct DurableAt {
     LogIndex index;
     int64_t at_ns;
   };
 
-  bool BatchIsDue(int64_t now_ns) const;
-  void SubmitBatch(int64_t now_ns, Effects* effects);
+  // --- replica.cc
   void CollectOutput(Effects* effects);
   void ApplyCommitted(int64_t now_ns, Effects* effects);
   void ApplyOne(const Entry& entry, int64_t now_ns, Effects* effects);
-  void ApplyConfChange(const Entry& entry);
-  void AskReadIndex();
+  void ApplyConfChange(const Entry& entry, const engine::Error& refused, Effects* effects);
   void TakeCatchUp(Effects* effects);
   void Compact(Effects* effects);
-  void ServeReads();
   void PublishEvents();
   void RevokeExpired(int64_t now_ns);
   void SealAndFlush(int64_t now_ns, Effects* effects);
   void AnswerCompacted(Effects* effects);
-  void ExpireOverdue(int64_t now_ns, Effects* effects);
   void FollowLeadership(int64_t now_ns);
+  bool Replayed() const { return engine_->applied_index() >= replay_through_; }
+
+  // --- replica_proposals.cc
+  bool BatchIsDue(int64_t now_ns) const;
+  void SubmitBatch(int64_t now_ns, Effects* effects);
+  // Gives batch_[first, last) to raft; false = it has to wait.
+  bool Submit(size_t first, size_t last, int64_t now_ns, Effects* effects);
+  absl::Status GiveToRaft(size_t first, size_t last);
+  void Track(Proposal proposal, LogIndex index, int64_t now_ns);
+  void DropOutdated(Effects* effects);
+  void FailOverwritten(LogIndex from, Effects* effects);
+  Waiter TakeWaiter(const Entry& entry, Effects* effects);
+  void ExpireProposals(int64_t now_ns, Effects* effects);
+  engine::Error TimeoutError(const Waiter& waiter) const;
+
+  // --- replica_reads.cc
+  void AskReadIndex(int64_t now_ns);
+  void TakeReadAnswers(const consensus::Output& output);
+  void AskAgain(uint64_t context);
+  void ServeReads();
+  void ExpireReads(int64_t now_ns);
 
   const ReplicaOptions options_;
   consensus::Raft* const raft_;
-  engine::Engine* const engine_;
+  engine::Engine* engine_;
   engine::WatchHub* const hub_;
+  // Entries known to be committed at start are applied before time passes for raft: until then its
+  // configuration is one of the past.
+  const LogIndex replay_through_;
 
-  std::vector<Proposal> batch_;  // ordered here, not yet given to raft
+  std::vector<Proposal> batch_;  // arrived here, not yet given to raft
   uint64_t batch_bytes_ = 0;
   int64_t batch_since_ns_ = 0;
-  std::deque<InFlight> waiting_;      // ordered by index: proposed and not yet applied
+  std::deque<InFlight> waiting_;      // by index: proposed here as leader and not yet applied
   std::deque<Entry> committed_;       // committed and not yet applied
   std::deque<DurableAt> durable_at_;  // when which part became durable
+  absl::flat_hash_map<RequestId, Waiter> forwarded_;  // looked up, never iterated
+  std::deque<ForwardedDeadline> forwarded_deadlines_;
 
   std::vector<Read> reads_new_;  // wait for a read index
-  uint64_t read_context_ = 0;
+  uint64_t read_context_;
   struct ReadBatch {
     uint64_t context;
+    int64_t asked_ns;
     std::optional<LogIndex> index;
     std::vector<Read> reads;
   };
@@ -187,8 +270,13 @@ class Replica {
   std::function<void(const Entry&)> apply_observer_;
   bool seal_now_ = false;
   bool compact_slice_ = false;
-  bool was_leader_ = false;
+  bool was_ready_ = false;  // as leader
   bool ticked_ = false;
+
+  MemberId leader_;  // as last seen
+  int64_t leader_since_ns_ = 0;
+  int64_t leaderless_since_ns_ = 0;
+  std::map<MemberId, int64_t> connected_since_ns_;
 };
 
 }  // namespace quorate::server

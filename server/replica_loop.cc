@@ -21,14 +21,15 @@ Overloaded(Ts...) -> Overloaded<Ts...>;
 
 }  // namespace
 
-ReplicaLoop::ReplicaLoop(const Options& options, Replica* replica, LogWriter* log_writer,
-                         BackendWriter* backend_writer, WorkerPool* workers, const Clock* clock)
+ReplicaLoop::ReplicaLoop(const Options& options, const Parts& parts)
     : options_(options),
-      replica_(replica),
-      log_writer_(log_writer),
-      backend_writer_(backend_writer),
-      workers_(workers),
-      clock_(clock),
+      replica_(parts.replica),
+      log_(parts.log),
+      log_writer_(parts.log_writer),
+      backend_writer_(parts.backend_writer),
+      workers_(parts.workers),
+      peers_(parts.peers),
+      clock_(parts.clock),
       queue_(options.queue_max, [this] { OnQueueFilled(); }) {}
 
 ReplicaLoop::~ReplicaLoop() { Stop(); }
@@ -73,6 +74,10 @@ void ReplicaLoop::Durable(LogIndex index, Term term) {
   } else {
     Wake();
   }
+}
+
+void ReplicaLoop::Receive(std::vector<consensus::Message> messages) {
+  queue_.PushUnbounded(Input(std::move(messages)));
 }
 
 void ReplicaLoop::Flushed(uint64_t sequence) { queue_.PushUnbounded(FlushedInput{sequence}); }
@@ -168,6 +173,9 @@ void ReplicaLoop::TakeInputs(int64_t now_ns) {
             [&](Read& read) { replica_->ReadState(std::move(read)); },
             [&](DurableInput& durable) { replica_->Durable(durable.index, durable.term, now_ns); },
             [&](FlushedInput& flushed) { replica_->Flushed(flushed.sequence); },
+            [&](Messages& messages) {
+              for (auto& message : messages) replica_->Receive(std::move(message));
+            },
             [&](Task& task) { task(*replica_); },
         },
         input);
@@ -178,11 +186,21 @@ void ReplicaLoop::TakeInputs(int64_t now_ns) {
 void ReplicaLoop::CarryOut(Effects effects) {
   more_ = effects.more;
   wake_at_ns_ = effects.wake_at_ns;
-  if (!effects.append.empty() || effects.hard_state) {
-    log_writer_->Submit({std::move(effects.append), effects.hard_state, LogIndex(0)});
+  // To peers first: they and the own disk work at the same time.
+  if (!effects.messages.empty()) peers_->Send(std::move(effects.messages));
+  if (!effects.append.empty() || effects.hard_state || !effects.messages_after_durable.empty()) {
+    log_writer_->Submit({std::move(effects.append), effects.hard_state, LogIndex(0),
+                         std::move(effects.messages_after_durable)});
   }
   for (auto& chunk : effects.chunks) backend_writer_->Submit(std::move(chunk));
-  for (CatchUpWork& work : effects.catch_up) {
+  RunJobs(&effects);
+  CarryOutForPeers(&effects);
+  UpdateCounters();
+  if (!effects.completions.empty()) Complete(std::move(effects.completions));
+}
+
+void ReplicaLoop::RunJobs(Effects* effects) {
+  for (CatchUpWork& work : effects->catch_up) {
     workers_->Submit(
         [this, job = std::move(work.job), history = std::move(work.history)]() mutable {
           job->Run(*history);
@@ -192,7 +210,7 @@ void ReplicaLoop::CarryOut(Effects effects) {
           });
         });
   }
-  for (std::unique_ptr<engine::CompactionHash>& hash : effects.compaction_hashes) {
+  for (std::unique_ptr<engine::CompactionHash>& hash : effects->compaction_hashes) {
     workers_->Submit([this, hash = std::move(hash)]() mutable {
       hash->Run();
       Run([hash = std::move(hash)](Replica& replica) mutable {
@@ -200,10 +218,39 @@ void ReplicaLoop::CarryOut(Effects effects) {
       });
     });
   }
-  UpdateCounters();
-  if (effects.completions.empty()) return;
+}
+
+void ReplicaLoop::CarryOutForPeers(Effects* effects) {
+  for (consensus::LogReadRequest& request : effects->log_reads) ReadLog(request);
+  for (const MemberId peer : effects->snapshots_wanted) peers_->PrepareSnapshot(peer);
+  if (effects->install) peers_->Install(*std::move(effects->install));
+  if (effects->members_changed) peers_->MembersChanged(*replica_);
+  if (effects->removed) peers_->Removed();
+}
+
+void ReplicaLoop::ReadLog(consensus::LogReadRequest request) {
+  workers_->Submit([this, request] {
+    consensus::LogReadAnswer answer;
+    answer.id = request.id;
+    uint64_t bytes = 0;
+    const absl::Status read = log_->Read(request.first, request.last, [&](const Entry& entry) {
+      bytes += entry.data.size();
+      if (!answer.entries.empty() && bytes > request.bytes_max) return false;
+      answer.entries.push_back(entry);
+      return true;
+    });
+    // Asked last: what was dropped meanwhile was dropped before this.
+    answer.term_before = log_->TermAt(request.first.Prev());
+    if (!read.ok()) answer.term_before = std::nullopt;
+    Run([answer = std::move(answer)](Replica& replica) mutable {
+      replica.LogRead(std::move(answer));
+    });
+  });
+}
+
+void ReplicaLoop::Complete(std::vector<Completion> completions) {
   const int64_t now_ns = clock_->MonotonicNs();
-  for (Completion& completion : effects.completions) {
+  for (Completion& completion : completions) {
     if (!completion.waiter.done) continue;
     if (!completion.reply.error.ok()) counters_.proposals_failed.fetch_add(1);
     completion.waiter.stamps.Stamp(Stage::kReplied, now_ns);

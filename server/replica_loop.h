@@ -25,6 +25,7 @@
 #include "base/turn.h"
 #include "server/backend_writer.h"
 #include "server/log_writer.h"
+#include "server/peer_side.h"
 #include "server/replica.h"
 #include "server/worker_pool.h"
 
@@ -53,8 +54,17 @@ class ReplicaLoop final : public TurnListener {
     std::atomic<uint64_t> window_bytes{0};
   };
 
-  ReplicaLoop(const Options& options, Replica* replica, LogWriter* log_writer,
-              BackendWriter* backend_writer, WorkerPool* workers, const Clock* clock);
+  // What the loop works with; all outlive it.
+  struct Parts {
+    Replica* replica = nullptr;
+    const log::LogStore* log = nullptr;  // for peers that need older entries
+    LogWriter* log_writer = nullptr;
+    BackendWriter* backend_writer = nullptr;
+    WorkerPool* workers = nullptr;
+    PeerSide* peers = nullptr;
+    const Clock* clock = nullptr;
+  };
+  ReplicaLoop(const Options& options, const Parts& parts);
   ~ReplicaLoop() override;
 
   void Start();
@@ -68,6 +78,8 @@ class ReplicaLoop final : public TurnListener {
   // Internal inputs are never refused for size: each answers something the replica asked for.
   void Durable(LogIndex index, Term term);
   void Flushed(uint64_t sequence);
+  // Of one peer, in order. A flood of them is bounded by what the links hold.
+  void Receive(std::vector<consensus::Message> messages);
   void Run(absl::AnyInvocable<void(Replica&)> task);
 
   // Of the thread whose turn put inputs in.
@@ -91,7 +103,8 @@ class ReplicaLoop final : public TurnListener {
     uint64_t sequence;
   };
   using Task = absl::AnyInvocable<void(Replica&)>;
-  using Input = std::variant<Proposal, Read, DurableInput, FlushedInput, Task>;
+  using Messages = std::vector<consensus::Message>;
+  using Input = std::variant<Proposal, Read, DurableInput, FlushedInput, Messages, Task>;
 
   // Whose round it is: only the own thread spends a slice of time on a compaction.
   enum class Stepper { kOwnThread, kOther };
@@ -104,6 +117,10 @@ class ReplicaLoop final : public TurnListener {
   void WaitForWork(int64_t deadline_ns);
   void TakeInputs(int64_t now_ns);
   void CarryOut(Effects effects);
+  void CarryOutForPeers(Effects* effects);
+  void ReadLog(consensus::LogReadRequest request);
+  void RunJobs(Effects* effects);
+  void Complete(std::vector<Completion> completions);
   void CompactUntil(int64_t deadline_ns);
   void UpdateCounters();
   void WarnIfSlow(int64_t took_ns, uint32_t applied);
@@ -111,9 +128,11 @@ class ReplicaLoop final : public TurnListener {
 
   const Options options_;
   Replica* const replica_;
+  const log::LogStore* const log_;
   LogWriter* const log_writer_;
   BackendWriter* const backend_writer_;
   WorkerPool* const workers_;
+  PeerSide* const peers_;
   const Clock* const clock_;
   BoundedQueue<Input> queue_;
 

@@ -104,6 +104,8 @@ bool Connection::Sniff(std::string_view bytes) {
   timer_ = 0;
   if (http2) {
     protocol_ = std::make_unique<Http2Session>(context_, this, peer_);
+  } else if (context_->http1) {
+    protocol_ = context_->http1(this, peer_);
   } else {
     protocol_ = std::make_unique<Http1Session>(context_, this, peer_);
   }
@@ -136,6 +138,7 @@ void Connection::Flush() {
     if (output_->empty() || abort_) break;
     const size_t before = output_->size();
     const IoResult result = output_->WriteTo(socket_.get());
+    sent_bytes_ += before - output_->size();
     LoopCounters::Add(&context_->counters->bytes_sent,
                       static_cast<int64_t>(before - output_->size()));
     if (result.kind == IoResult::Kind::kClosed) abort_ = true;

@@ -44,6 +44,7 @@ class Connection final : public ProtocolHost {
 
   void FlushSoon() override;
   void AbortSoon() override;
+  uint64_t sent_bytes() const override { return sent_bytes_; }
 
   // The owner's, to find the connection in its list.
   size_t index() const { return index_; }
@@ -68,6 +69,7 @@ class Connection final : public ProtocolHost {
   std::unique_ptr<Protocol> protocol_;  // null until the first bytes have said which
   std::string first_bytes_;
   std::unique_ptr<OutputBuffer> output_;  // null while nothing waits
+  uint64_t sent_bytes_ = 0;
   uint32_t interest_ = 0;
   EventLoop::TimerId timer_ = 0;  // preface, later lingering
   bool flush_scheduled_ = false;

@@ -104,7 +104,7 @@ Http1Parser::Result Http1Parser::Next(std::string_view* data) {
         const std::string line = std::exchange(line_, std::string());
         if (!have_request_line_) {
           if (line.empty()) break;  // blank lines before a request are to be ignored
-          if (!ParseRequestLine(line)) return Fail(error_status_ != 0 ? error_status_ : 400);
+          if (!ParseFirstLine(line)) return Fail(error_status_ != 0 ? error_status_ : 400);
           have_request_line_ = true;
         } else if (!line.empty()) {
           if (!ParseField(line)) return Fail(400);
@@ -116,13 +116,8 @@ Http1Parser::Result Http1Parser::Next(std::string_view* data) {
       }
       case State::kBody:
       case State::kChunk: {
-        const size_t taken = std::min<uint64_t>(left_, data->size());
-        request_.body.append(data->substr(0, taken));
-        data->remove_prefix(taken);
-        left_ -= taken;
-        if (left_ > 0) return Result::kNeedMore;
-        if (state_ == State::kBody) return Complete();
-        state_ = State::kChunkEnd;
+        const Result result = TakeBody(data);
+        if (result != Result::kContinue) return result;
         break;
       }
       case State::kChunkSize:
@@ -134,6 +129,23 @@ Http1Parser::Result Http1Parser::Next(std::string_view* data) {
       }
     }
   }
+}
+
+// kContinue: go on with the next state.
+Http1Parser::Result Http1Parser::TakeBody(std::string_view* data) {
+  if (left_ > 0) {
+    const size_t taken = std::min<uint64_t>(left_, data->size());
+    if (taken == 0) return Result::kNeedMore;
+    body_ = data->substr(0, taken);
+    data->remove_prefix(taken);
+    left_ -= taken;
+    if (bodies_ == Bodies::kStreamed) return Result::kBody;
+    request_.body.append(body_);
+    if (left_ > 0) return Result::kNeedMore;
+  }
+  if (state_ == State::kBody) return Complete();
+  state_ = State::kChunkEnd;
+  return Result::kContinue;
 }
 
 // kContinue: go on with the next state.
@@ -164,6 +176,22 @@ Http1Parser::Result Http1Parser::Complete() {
   have_request_line_ = false;
   complete_ = true;
   return Result::kRequest;
+}
+
+bool Http1Parser::ParseFirstLine(std::string_view line) {
+  return kind_ == Kind::kRequests ? ParseRequestLine(line) : ParseStatusLine(line);
+}
+
+bool Http1Parser::ParseStatusLine(std::string_view line) {
+  constexpr size_t kVersionBytes = 9;  // "HTTP/1.1 "
+  constexpr size_t kStatusBytes = 3;
+  const std::string_view version = line.substr(0, kVersionBytes);
+  if (version != "HTTP/1.1 " && version != "HTTP/1.0 ") return false;
+  http_1_0_ = version == "HTTP/1.0 ";
+  const std::string_view digits = line.substr(kVersionBytes, kStatusBytes);
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), status_);
+  return parsed.ec == std::errc() && parsed.ptr == digits.data() + digits.size() &&
+         digits.size() == kStatusBytes && status_ >= 100;
 }
 
 bool Http1Parser::ParseRequestLine(std::string_view line) {
@@ -221,7 +249,17 @@ Http1Parser::Result Http1Parser::OnHead() {
   head_bytes_ = 0;
   keep_alive_ = !http_1_0_;
   expect_continue_ = false;
+  if (kind_ == Kind::kAnswers && status_ < 200) {
+    // "100 Continue" and its like only precede the answer.
+    have_request_line_ = false;
+    request_.headers.clear();
+    return Result::kNeedMore;
+  }
   if (const int status = ReadFraming(); status != 0) return Fail(status);
+  if (bodies_ == Bodies::kStreamed) {
+    if (state_ == State::kHead) state_ = State::kBody;  // of no bytes: completes at the next call
+    return Result::kHead;
+  }
   if (state_ == State::kHead) return Complete();
   return expect_continue_ ? Result::kContinue : Result::kNeedMore;
 }
@@ -252,73 +290,21 @@ int Http1Parser::ReadFraming() {
       expect_continue_ = !http_1_0_;
     }
   }
-  if (hosts > 1 || (hosts == 0 && !http_1_0_)) return 400;
+  if (kind_ == Kind::kRequests && (hosts > 1 || (hosts == 0 && !http_1_0_))) return 400;
   if (chunked && length.has_value()) return 400;
   if (length.value_or(0) > body_bytes_max_) return 413;
+  left_ = 0;
+  if (kind_ == Kind::kAnswers && (status_ == 204 || status_ == 304)) return 0;
   if (chunked) {
     state_ = State::kChunkSize;
+  } else if (kind_ == Kind::kAnswers && !length.has_value()) {
+    left_ = UINT64_MAX;  // until the connection ends
+    state_ = State::kBody;
   } else if (length.value_or(0) > 0) {
     left_ = *length;
     state_ = State::kBody;
   }
   return 0;
-}
-
-std::string HttpReason(int status) {
-  switch (status) {
-    case 100:
-      return "Continue";
-    case 200:
-      return "OK";
-    case 204:
-      return "No Content";
-    case 301:
-      return "Moved Permanently";
-    case 304:
-      return "Not Modified";
-    case 307:
-      return "Temporary Redirect";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 403:
-      return "Forbidden";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 408:
-      return "Request Timeout";
-    case 409:
-      return "Conflict";
-    case 412:
-      return "Precondition Failed";
-    case 413:
-      return "Request Entity Too Large";
-    case 415:
-      return "Unsupported Media Type";
-    case 417:
-      return "Expectation Failed";
-    case 421:
-      return "Misdirected Request";
-    case 429:
-      return "Too Many Requests";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 500:
-      return "Internal Server Error";
-    case 501:
-      return "Not Implemented";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    case 505:
-      return "HTTP Version Not Supported";
-    default:
-      return "Status " + std::to_string(status);
-  }
 }
 
 }  // namespace quorate::transport

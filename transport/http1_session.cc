@@ -1,25 +1,10 @@
 #include "transport/http1_session.h"
 
-#include <ctime>
 #include <utility>
 
 #include "base/check.h"
 
 namespace quorate::transport {
-namespace {
-
-std::string HttpDate(int64_t wall_ns) {
-  const time_t seconds = static_cast<time_t>(wall_ns / kNanosPerSecond);
-  tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[64];
-  const size_t size = strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &parts);
-  return std::string(text, size);
-}
-
-bool MayHaveBody(int status) { return status >= 200 && status != 204 && status != 304; }
-
-}  // namespace
 
 Http1Session::Http1Session(const LoopContext* context, ProtocolHost* host,
                            std::shared_ptr<const PeerInfo> peer)
@@ -52,6 +37,10 @@ void Http1Session::Process() {
       case Http1Parser::Result::kContinue:
         out_ += "HTTP/1.1 100 Continue\r\n\r\n";
         host_->FlushSoon();
+        break;
+      case Http1Parser::Result::kHead:
+      case Http1Parser::Result::kBody:
+        QR_CHECK_MSG(false, "bodies are not streamed here");
         break;
       case Http1Parser::Result::kRequest:
         HandOut();
@@ -92,7 +81,7 @@ void Http1Session::Respond(HttpResponse response) {
   QR_CHECK_MSG(waiting_, "an HTTP request was answered twice");
   waiting_ = false;
   if (draining_) keep_alive_ = false;
-  Write(response, head_only_);
+  Write(response, head_only_ ? BodyUse::kLeftOut : BodyUse::kSent);
   if (!keep_alive_) closing_ = true;
   host_->FlushSoon();
   Process();
@@ -105,24 +94,13 @@ void Http1Session::RespondError(int status) {
   response.status = status;
   response.headers.emplace_back("Content-Type", "text/plain; charset=utf-8");
   response.body = std::to_string(status) + " " + HttpReason(status);
-  Write(response, /*head_only=*/false);
+  Write(response, BodyUse::kSent);
   host_->FlushSoon();
 }
 
-void Http1Session::Write(const HttpResponse& response, bool head_only) {
-  out_ +=
-      "HTTP/1.1 " + std::to_string(response.status) + " " + HttpReason(response.status) + "\r\n";
-  for (const auto& [name, value] : response.headers) {
-    QR_CHECK_MSG(value.find_first_of("\r\n") == std::string::npos, name);
-    out_.append(name).append(": ").append(value).append("\r\n");
-  }
-  out_ += "Date: " + HttpDate(context_->options->clock->WallNs()) + "\r\n";
-  if (MayHaveBody(response.status)) {
-    out_ += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
-  }
-  if (!keep_alive_) out_ += "Connection: close\r\n";
-  out_ += "\r\n";
-  if (!head_only && MayHaveBody(response.status)) out_ += response.body;
+void Http1Session::Write(const HttpResponse& response, BodyUse body) {
+  AppendHttp1Response(response, body, keep_alive_ ? AfterAnswer::kKeepAlive : AfterAnswer::kClose,
+                      context_->options->clock->WallNs(), &out_);
 }
 
 void Http1Session::Pull(OutputBuffer* out, size_t) {

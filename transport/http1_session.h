@@ -7,6 +7,7 @@
 #include <string>
 
 #include "transport/http1_parser.h"
+#include "transport/http1_response.h"
 #include "transport/mailbox.h"
 #include "transport/native_call.h"
 #include "transport/protocol.h"
@@ -35,7 +36,7 @@ class Http1Session final : public Protocol {
   void HandOut();
   void Respond(HttpResponse response);
   void RespondError(int status);
-  void Write(const HttpResponse& response, bool head_only);
+  void Write(const HttpResponse& response, BodyUse body);
   void RearmIdleTimer();
 
   const LoopContext* const context_;

@@ -14,9 +14,9 @@ constexpr size_t kSpareBufferBytesMax = 1 << 20;
 }  // namespace
 
 NativeLoop::NativeLoop(const ServerOptions* options, const ServiceTable* services,
-                       const HttpHandler* http)
+                       const HttpHandler* http, Http1Factory http1)
     : loop_(options->clock),
-      context_{options, services, http, &loop_, &counters_},
+      context_{options, services, http, &loop_, &counters_, std::move(http1)},
       mailbox_(std::make_shared<Mailbox>(&loop_, [this] { DrainMailbox(); })),
       read_buffer_(std::make_unique_for_overwrite<char[]>(kReadBufferBytes)) {}
 

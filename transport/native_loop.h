@@ -15,7 +15,9 @@ namespace quorate::transport {
 
 class NativeLoop final : public ConnectionOwner {
  public:
-  NativeLoop(const ServerOptions* options, const ServiceTable* services, const HttpHandler* http);
+  // `http1` replaces the ordinary HTTP/1.1 session.
+  NativeLoop(const ServerOptions* options, const ServiceTable* services, const HttpHandler* http,
+             Http1Factory http1 = nullptr);
   ~NativeLoop() override;
 
   void Start();

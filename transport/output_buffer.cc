@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/check.h"
+
 namespace quorate::transport {
 
 IoResult OutputBuffer::WriteTo(ByteSocket* socket) {
@@ -32,6 +34,22 @@ IoResult OutputBuffer::WriteTo(ByteSocket* socket) {
     if (result.bytes < bytes) return {IoResult::Kind::kBlocked, 0};
   }
   return {IoResult::Kind::kDone, 0};
+}
+
+void OutputBuffer::Append(OutputBuffer* other) {
+  QR_CHECK(other->first_ == 0 && other->first_offset_ == 0 && other->copied_offset_ == 0);
+  std::string_view copied = other->copied_;
+  for (Segment& segment : other->segments_) {
+    if (segment.piece.empty()) {
+      Append(copied.substr(0, segment.size));
+      copied.remove_prefix(segment.size);
+    } else {
+      Append(segment.piece);
+    }
+  }
+  other->segments_.clear();
+  other->copied_.clear();
+  other->size_ = 0;
 }
 
 void OutputBuffer::Consume(size_t count) {

@@ -33,6 +33,9 @@ class OutputBuffer {
     size_ += piece.size();
   }
 
+  // Moves all of *other, of which nothing may have been written yet, behind the bytes here.
+  void Append(OutputBuffer* other);
+
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
 

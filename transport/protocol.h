@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string_view>
 
 #include "transport/event_loop.h"
@@ -29,6 +30,14 @@ struct alignas(64) LoopCounters {
   }
 };
 
+class Protocol;
+class ProtocolHost;
+struct PeerInfo;
+
+// Makes what speaks HTTP/1.1 on a new connection.
+using Http1Factory =
+    std::function<std::unique_ptr<Protocol>(ProtocolHost* host, std::shared_ptr<const PeerInfo>)>;
+
 // What the protocols of one loop share.
 struct LoopContext {
   const ServerOptions* options;
@@ -36,6 +45,7 @@ struct LoopContext {
   const HttpHandler* http;
   EventLoop* loop;
   LoopCounters* counters;
+  Http1Factory http1;  // empty: Http1Session
 };
 
 // The connection, as its protocol sees it. Loop thread only.
@@ -46,6 +56,8 @@ class ProtocolHost {
   virtual void FlushSoon() = 0;
   // The peer is gone or hopeless: close without further ado, at the end of this turn.
   virtual void AbortSoon() = 0;
+  // So many bytes have gone to the socket since the beginning.
+  virtual uint64_t sent_bytes() const = 0;
 };
 
 class Protocol {

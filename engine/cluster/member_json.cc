@@ -44,9 +44,7 @@ bool TakeStrings(const json& object, const char* key,
   return true;
 }
 
-}  // namespace
-
-std::string MemberToJson(const etcdserverpb::Member& member) {
+nlohmann::ordered_json ToObject(const etcdserverpb::Member& member) {
   nlohmann::ordered_json object;
   object["id"] = member.id();
   object["peerURLs"] = std::vector<std::string>(member.peerurls().begin(), member.peerurls().end());
@@ -56,11 +54,10 @@ std::string MemberToJson(const etcdserverpb::Member& member) {
     object["clientURLs"] =
         std::vector<std::string>(member.clienturls().begin(), member.clienturls().end());
   }
-  return Dump(object);
+  return object;
 }
 
-std::optional<etcdserverpb::Member> ParseMemberJson(std::string_view text) {
-  const json object = Parse(text);
+std::optional<etcdserverpb::Member> FromObject(const json& object) {
   if (!object.is_object() || !object.contains("id") || !object["id"].is_number_unsigned()) {
     return std::nullopt;
   }
@@ -75,6 +72,38 @@ std::optional<etcdserverpb::Member> ParseMemberJson(std::string_view text) {
   }
   member.set_islearner(learner);
   return member;
+}
+
+}  // namespace
+
+std::string MemberToJson(const etcdserverpb::Member& member) { return Dump(ToObject(member)); }
+
+std::optional<etcdserverpb::Member> ParseMemberJson(std::string_view text) {
+  return FromObject(Parse(text));
+}
+
+std::string MemberContextToJson(const MemberContext& context) {
+  nlohmann::ordered_json object = ToObject(context.member);
+  if (context.promote) object["isPromote"] = true;
+  return Dump(object);
+}
+
+std::optional<MemberContext> ParseMemberContextJson(std::string_view text) {
+  const json object = Parse(text);
+  std::optional<etcdserverpb::Member> member = FromObject(object);
+  MemberContext context;
+  if (!member || !TakeBool(object, "isPromote", &context.promote)) return std::nullopt;
+  context.member = *std::move(member);
+  return context;
+}
+
+std::string ConfStateToJson(const std::vector<uint64_t>& voters,
+                            const std::vector<uint64_t>& learners) {
+  nlohmann::ordered_json object;
+  object["voters"] = voters;
+  if (!learners.empty()) object["learners"] = learners;
+  object["auto_leave"] = false;
+  return Dump(object);
 }
 
 std::string DowngradeToJson(const DowngradeInfo& downgrade) {

@@ -1,5 +1,6 @@
 #include "engine/cluster/membership.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 
@@ -15,6 +16,7 @@ using etcdserverpb::Member;
 
 constexpr std::string_view kClusterVersion = "clusterVersion";
 constexpr std::string_view kDowngrade = "downgrade";
+constexpr std::string_view kConfState = "confState";  // in table meta, as etcd keeps it
 constexpr std::string_view kRemovedValue = "removed";
 
 std::optional<uint64_t> ParseHex(std::string_view text) {
@@ -35,16 +37,55 @@ void Membership::Write(const Member& member) {
   window_->Put(kv::Table::kMembers, HexText(member.id()), MemberToJson(member));
 }
 
-void Membership::Bootstrap(const Member& member) {
-  if (!members_.emplace(member.id(), member).second) return;
-  Write(member);
-}
-
 void Membership::Remove(uint64_t id) {
   if (members_.erase(id) != 0) window_->Delete(kv::Table::kMembers, HexText(id));
   if (removed_.insert(id).second) {
     window_->Put(kv::Table::kMembersRemoved, HexText(id), kRemovedValue);
   }
+}
+
+void Membership::WriteConfState() {
+  std::vector<uint64_t> voters, learners;
+  for (const auto& [id, member] : members_) {
+    (member.islearner() ? learners : voters).push_back(id);
+  }
+  window_->Put(kv::Table::kMeta, kConfState, ConfStateToJson(voters, learners));
+}
+
+bool Membership::UrlsInUse(const Member& by, uint64_t but_of) const {
+  for (const auto& [id, member] : members_) {
+    if (id == but_of) continue;
+    for (const std::string& url : member.peerurls()) {
+      for (const std::string& other : by.peerurls()) {
+        if (url == other) return true;
+      }
+    }
+  }
+  return false;
+}
+
+Error Membership::AddOrPromote(const MemberContext& context, Joins joins) {
+  const uint64_t id = context.member.id();
+  const auto known = members_.find(id);
+  if (context.promote) {
+    if (known == members_.end()) return errors::kMemberNotFound;
+    if (!known->second.islearner()) return errors::kMemberNotLearner;
+    known->second.set_islearner(false);
+    Write(known->second);
+    return {};
+  }
+  if (known != members_.end()) return errors::kMemberExist;
+  if (UrlsInUse(context.member, 0)) return errors::kPeerURLExist;
+  Member member = context.member;
+  member.set_islearner(joins == Joins::kAsLearner);
+  if (member.islearner()) {
+    const auto learners = std::count_if(members_.begin(), members_.end(),
+                                        [](const auto& item) { return item.second.islearner(); });
+    if (learners >= options_.learners_max) return errors::kTooManyLearners;
+  }
+  members_.emplace(id, member);
+  Write(member);
+  return {};
 }
 
 Error Membership::ApplyConfChange(const Entry& entry) {
@@ -56,29 +97,28 @@ Error Membership::ApplyConfChange(const Entry& entry) {
     return unreadable;
   }
   const uint64_t id = change.node_id();
+  if (removed_.contains(id)) return errors::kMemberNotFound;
   if (change.type() == raftpb::ConfChangeRemoveNode) {
+    if (!members_.contains(id)) return errors::kMemberNotFound;
     Remove(id);
+    WriteConfState();
     return {};
   }
-  if (change.context().empty() || removed_.contains(id)) return {};
-  std::optional<Member> member = ParseMemberJson(change.context());
-  if (!member || member->id() != id) return unreadable;
-  const auto known = members_.find(id);
+  const std::optional<MemberContext> context = ParseMemberContextJson(change.context());
+  if (!context || context->member.id() != id) return unreadable;
   if (change.type() == raftpb::ConfChangeUpdateNode) {
-    if (known == members_.end()) return {};
-    known->second.mutable_peerurls()->Swap(member->mutable_peerurls());
+    const auto known = members_.find(id);
+    if (known == members_.end()) return errors::kMemberNotFound;
+    if (UrlsInUse(context->member, id)) return errors::kPeerURLExist;
+    *known->second.mutable_peerurls() = context->member.peerurls();
     Write(known->second);
     return {};
   }
-  const bool learner = change.type() == raftpb::ConfChangeAddLearnerNode;
-  if (known == members_.end()) {
-    member->set_islearner(learner);
-    Bootstrap(*member);
-  } else if (known->second.islearner() && !learner) {  // promoted
-    known->second.set_islearner(false);
-    Write(known->second);
-  }
-  return {};
+  const Joins joins =
+      change.type() == raftpb::ConfChangeAddLearnerNode ? Joins::kAsLearner : Joins::kAsVoter;
+  Error error = AddOrPromote(*context, joins);
+  if (error.ok()) WriteConfState();
+  return error;
 }
 
 Error Membership::SetAttributes(const membershippb::ClusterMemberAttrSetRequest& request) {

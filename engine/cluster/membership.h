@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "base/log_entry.h"
+#include "engine/cluster/member_json.h"
 #include "engine/engine.h"
 #include "engine/errors.h"
 #include "engine/mvcc/window.h"
@@ -21,13 +22,15 @@ namespace quorate::engine {
 
 class Membership {
  public:
-  explicit Membership(Window* window) : window_(window) {}
+  struct Options {
+    uint32_t learners_max = 1;  // all members must agree
+  };
+  Membership(const Options& options, Window* window) : options_(options), window_(window) {}
 
-  // A configuration entry that was committed. Changes that do not fit (a member that was removed
-  // once, an update of an unknown one) change nothing. kDataLoss for bytes that cannot be read.
+  // A configuration entry that was committed. A change that does not fit what is there by now
+  // (etcd's rules: an id that was removed once, a peer URL in use, ...) is answered with its error
+  // and changes nothing. kDataLoss for bytes that cannot be read.
   Error ApplyConfChange(const Entry& entry);
-  // Adds a member that is not known yet.
-  void Bootstrap(const etcdserverpb::Member& member);
   Error SetAttributes(const membershippb::ClusterMemberAttrSetRequest& request);
   void SetVersion(const std::string& version);
   void SetDowngrade(const membershippb::DowngradeInfoSetRequest& request);
@@ -40,9 +43,15 @@ class Membership {
   absl::Status Restore(const kv::KvSnapshot& snapshot);
 
  private:
-  void Write(const etcdserverpb::Member& member);
-  void Remove(uint64_t id);
+  enum class Joins { kAsVoter, kAsLearner };
 
+  void Write(const etcdserverpb::Member& member);
+  void WriteConfState();
+  void Remove(uint64_t id);
+  Error AddOrPromote(const MemberContext& context, Joins joins);
+  bool UrlsInUse(const etcdserverpb::Member& by, uint64_t but_of) const;
+
+  const Options options_;
   Window* const window_;
   std::map<uint64_t, etcdserverpb::Member> members_;
   std::set<uint64_t> removed_;

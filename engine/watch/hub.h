@@ -92,6 +92,10 @@ class WatchHub {
   // before any Finish whose history was pinned after that compaction.
   void Compacted(int64_t revision);
   void Tick(int64_t now_ns);  // progress notifications
+  // The state was replaced as a whole by a newer one of the same history (a snapshot of the
+  // leader's). Watches go on behind what they have, read from the new store; those whose revisions
+  // it has compacted are cancelled. `store` outlives the hub; the old one is not used any more.
+  void StoreReplaced(WatchStore* store);
 
   // Catch-up: jobs to run now, each over a history pinned after this call; each comes back by
   // Finish, in any order, also one that could not be run. Ask after requests, writable streams,

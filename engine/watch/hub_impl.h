@@ -3,6 +3,7 @@
 //   hub_publish.cc   the live path and sending
 //   hub_catch_up.cc  jobs out and back
 //   hub_progress.cc  progress notifications and requests
+//   hub_replace.cc   another store takes the place of this one
 #pragma once
 
 #include <memory>
@@ -65,6 +66,10 @@ struct WatchHub::Impl {
   void FinishWatcher(Watcher* watcher, const JobTarget& target,
                      absl::Span<const Flight::TailEvent> tail, Landing* landing);
 
+  // --- hub_replace.cc
+  void StoreReplaced(WatchStore* new_store);
+  void Resume(Watcher* watcher, int64_t published_before);
+
   // --- hub_progress.cc
   bool AllSynced(WatchStream* stream);
   bool WaitsForFuture(Watcher* watcher);
@@ -80,7 +85,7 @@ struct WatchHub::Impl {
   }
 
   const Options options;
-  WatchStore* const store;
+  WatchStore* store;
   WatchSink* const sink;
   Random jitter;
 
