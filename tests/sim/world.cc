@@ -19,6 +19,8 @@ namespace {
 // After all trouble has ended: until a write is answered, and until all members are equal.
 constexpr int64_t kLivenessBoundNs = 60 * kNanosPerSecond;
 constexpr int64_t kClientTimeoutNs = 4 * kNanosPerSecond;
+// One look in so many goes through all that a member holds.
+constexpr uint64_t kFullLookEvery = 400;
 constexpr int64_t kCalmNs = 3 * kNanosPerSecond;
 
 int64_t TtlMinSeconds(const server::ServerConfig& config) {
@@ -96,6 +98,8 @@ void World::AfterStep(Member& member) {
   if (memory.epoch != member.epoch()) {
     memory.epoch = member.epoch();
     memory.commit = LogIndex(0);
+    memory.engine.Restarted();
+    raft_.Crashed(member.life().id());
   }
   if (raft.commit() < memory.commit) {
     Fail(StrCat("member ", member.place(), " takes its commit ", memory.commit.value(), " back to ",
@@ -106,6 +110,7 @@ void World::AfterStep(Member& member) {
     Saw("leaders");
   }
   memory.role = raft.role();
+  Look(member, &memory);
   if (raft.role() == consensus::Role::kLeader) {
     const auto [leader, first] = leaders_.emplace(raft.term(), member.place());
     if (!first && leader->second != member.place()) {
@@ -113,6 +118,16 @@ void World::AfterStep(Member& member) {
                   raft.term().value()));
     }
   }
+}
+
+void World::Look(Member& member, Memory* memory) {
+  const absl::Status raft = raft_.Look({&member.life().raft()});
+  if (!raft.ok()) Fail(StrCat("raft, at member ", member.place(), ": ", raft.message()));
+  const bool full = kernel_->random().OneIn(kFullLookEvery);
+  const absl::Status engine =
+      memory->engine.Look(member.life().engine(), full ? engine::EngineInvariants::Depth::kFull
+                                                       : engine::EngineInvariants::Depth::kCheap);
+  if (!engine.ok()) Fail(StrCat("engine, at member ", member.place(), ": ", engine.message()));
 }
 
 size_t World::running() const {
@@ -137,6 +152,8 @@ void World::StartLater(Member* member, int64_t delay_ns) {
 }
 
 void World::Post(Member& from, consensus::Message message) {
+  const absl::Status kept = raft_.Sent(message);
+  if (!kept.ok()) Fail(StrCat("raft, of member ", from.place(), ": ", kept.message()));
   const auto to = place_of_.find(message.to);
   if (to == place_of_.end()) return;
   Member* member = members_[to->second].get();

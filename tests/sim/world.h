@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "consensus/invariants.h"
+#include "engine/invariants.h"
 #include "tests/sim/caller.h"
 #include "tests/sim/check/history.h"
 #include "tests/sim/check/truth.h"
@@ -59,8 +61,10 @@ class World final : public Judge {
     Term term;
     LogIndex commit;
     consensus::Role role = consensus::Role::kFollower;
+    engine::EngineInvariants engine;
   };
 
+  void Look(Member& member, Memory* memory);
   void Bootstrap();
   void Post(Member& from, consensus::Message message);
   void StartAll();
@@ -87,6 +91,7 @@ class World final : public Judge {
   std::vector<std::unique_ptr<LeaseClient>> lessees_;
   std::vector<Entry> entries_;  // committed, by index
   std::vector<Memory> memories_;
+  consensus::RaftInvariants raft_;
   std::map<Term, Place> leaders_;
   std::map<MemberId, Place> place_of_;
   bool healed_ = false;
