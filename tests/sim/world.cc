@@ -152,6 +152,9 @@ void World::StartLater(Member* member, int64_t delay_ns) {
 }
 
 void World::Post(Member& from, consensus::Message message) {
+  Sent& sent = sent_[static_cast<size_t>(message.type)];
+  ++sent.all;
+  if (message.reject) ++sent.rejects;
   const absl::Status kept = raft_.Sent(message);
   if (!kept.ok()) Fail(StrCat("raft, of member ", from.place(), ": ", kept.message()));
   const auto to = place_of_.find(message.to);
@@ -352,6 +355,45 @@ void World::CountHistory() {
   Saw("packets", network_.counts().sent);
 }
 
+// Which parts of raft and engine a run came through.
+void World::CountBranches() {
+  constexpr std::string_view kNames[32] = {"",
+                                           "",
+                                           "proposals forwarded",
+                                           "appends",
+                                           "append answers",
+                                           "votes",
+                                           "vote answers",
+                                           "snapshots",
+                                           "heartbeats",
+                                           "heartbeat answers",
+                                           "",
+                                           "",
+                                           "",
+                                           "transfers forwarded",
+                                           "timeouts now",
+                                           "reads forwarded",
+                                           "read answers",
+                                           "pre-votes",
+                                           "pre-vote answers"};
+  for (size_t type = 0; type < sent_.size(); ++type) {
+    if (kNames[type].empty()) continue;
+    Saw(StrCat("raft: ", kNames[type]), sent_[type].all);
+    if (sent_[type].rejects != 0) Saw(StrCat("raft: ", kNames[type], ", no"), sent_[type].rejects);
+  }
+  for (const auto& member : members_) {
+    if (!member->running()) continue;
+    const engine::Engine::Counters& counters = member->life().engine().counters();
+    Saw("engine: puts", counters.puts);
+    Saw("engine: deletes", counters.deletes);
+    Saw("engine: ranges", counters.ranges);
+    Saw("engine: transactions", counters.txns);
+    Saw("engine: keys compacted", counters.compacted_keys);
+    Saw("lessor: expired", member->life().engine().lessor().counters().expired);
+    Saw("lessor: renewed", member->life().engine().lessor().counters().renewed);
+  }
+}
+
 Report World::Run() {
   Bootstrap();
   StartAll();
@@ -365,6 +407,7 @@ Report World::Run() {
   }
   JudgeHistory(quiet_since_ns);
   CountHistory();
+  CountBranches();
   report_.virtual_ns = kernel_->now_ns();
   report_.digest = kernel_->digest();
   report_.last_draw = kernel_->random().Next();

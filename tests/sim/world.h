@@ -3,6 +3,7 @@
 // bound of virtual time (liveness), then the judges speak.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -77,6 +78,7 @@ class World final : public Judge {
   void CheckAtRest();
   void JudgeHistory(int64_t quiet_since_ns);
   void CountHistory();
+  void CountBranches();
 
   const Plan plan_;
   Kernel* const kernel_;
@@ -94,7 +96,11 @@ class World final : public Judge {
   consensus::RaftInvariants raft_;
   std::map<Term, Place> leaders_;
   std::map<MemberId, Place> place_of_;
-  bool healed_ = false;
+  // By type of message: how many left a member, and how many of these refused something.
+  struct Sent {
+    uint64_t all = 0, rejects = 0;
+  };
+  std::array<Sent, 32> sent_{};
   Report report_;
 };
 
