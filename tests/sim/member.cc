@@ -83,12 +83,17 @@ absl::Status Member::Start() {
   kernel_->Note("start", place(), static_cast<uint64_t>(life.status().code()));
   if (!life.ok()) return life.status();
   life_ = *std::move(life);
+  if (!PromiseKept()) {
+    life_.reset();
+    return absl::DataLossError("the log ends before what was durable");
+  }
   Wake();
   return absl::OkStatus();
 }
 
 void Member::Stop(Death death) {
   kernel_->Note("stop", place(), static_cast<uint64_t>(death));
+  judge_->Stopping(*this, promise_.last);
   ++epoch_;
   power_loss_armed_ = false;
   // What the objects still write while they go reaches no disk any more.
@@ -116,8 +121,38 @@ void Member::Pause(int64_t for_ns) {
   paused_until_ns_ = std::max(paused_until_ns_, kernel_->now_ns() + for_ns);
 }
 
+// One bit of a file that is there, or a write to come.
+void Member::DamageDisk(Damage damage) {
+  Random& random = kernel_->random();
+  const bool log = random.OneIn(2);
+  const std::string& dir = log ? config().log_dir : config().backend_dir;
+  kernel_->Note("damage", place(), static_cast<uint64_t>(damage));
+  if (damage == Damage::kMisdirectedWrite) {
+    disk_->MisdirectWrites({.path_part = dir, .shift_bytes = random.Between(-20, 4) * 512 + 256});
+    return;
+  }
+  const absl::StatusOr<std::vector<std::string>> names = disk_->List(dir);
+  if (!names.ok() || names->empty()) return;
+  const std::string path = dir + "/" + (*names)[random.Below(names->size())];
+  const absl::StatusOr<std::string> content = ReadFileToString(disk_.get(), path);
+  if (!content.ok() || content->empty()) return;
+  damaged_ =
+      disk_->FlipBit(path, random.Below(content->size()), static_cast<int>(random.Below(8))).ok() ||
+      damaged_;
+}
+
+void Member::KeepPromise() { promise_ = {life_->log().last_index(), life_->log().hard_state()}; }
+
+bool Member::PromiseKept() const {
+  const HardState state = life_->log().hard_state();
+  if (life_->log().last_index() < promise_.last || state.term < promise_.state.term) return false;
+  return state.term > promise_.state.term || state.vote == promise_.state.vote;
+}
+
 void Member::WipeDisk() {
   QR_CHECK(!running());
+  damaged_ = false;
+  promise_ = {};
   disk_ = std::make_unique<FaultFileEnv>();
 }
 
@@ -200,6 +235,7 @@ void Member::AfterPoll() {
 
 void Member::PollLog() {
   life_->log_writer().Poll();
+  if (!disk_failed_) KeepPromise();
   Wake();
 }
 

@@ -30,6 +30,8 @@ class Judge {
   virtual ~Judge() = default;
   virtual void Applied(Member& member, const Entry& entry) = 0;
   virtual void AfterStep(Member& member) = 0;
+  // Before its life ends; `durable` is what its log has reported as synced.
+  virtual void Stopping(Member& member, LogIndex durable) = 0;
 };
 
 class Member {
@@ -59,6 +61,11 @@ class Member {
   // The loss of power in the middle of a disk operation: the next sync does not come back.
   void StopInNextSync();
   void Pause(int64_t for_ns);  // as by SIGSTOP: nothing of it runs, its clock goes on
+  // Damage that only a checksum can tell. The member must not start on it, but for one case that no
+  // checksum tells: damage to the very last record looks like a write that a crash tore.
+  enum class Damage { kBitRot, kMisdirectedWrite };
+  void DamageDisk(Damage damage);
+  bool damaged() const { return damaged_ || disk_->counts().misdirected != 0; }
   // The disk forgets everything: a new machine under the old name.
   void WipeDisk();
 
@@ -104,6 +111,15 @@ class Member {
   int64_t paused_until_ns_ = 0;
   bool disk_failed_ = false;
   bool power_loss_armed_ = false;
+  bool damaged_ = false;
+  // What the log writer has reported as durable: no later life may begin with less.
+  struct Promise {
+    LogIndex last;
+    HardState state;
+  };
+  void KeepPromise();
+  bool PromiseKept() const;
+  Promise promise_;
   struct Scheduled {
     bool loop = false, log = false, backend = false, workers = false, timer = false;
   };

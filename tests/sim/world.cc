@@ -66,7 +66,8 @@ World::World(const Plan& plan, Kernel* kernel)
   }
 }
 
-World::~World() = default;
+// A member that ends still speaks to its judge.
+World::~World() { members_.clear(); }
 
 void World::Applied(Member& member, const Entry& entry) {
   const uint64_t index = entry.index.value();
@@ -99,7 +100,6 @@ void World::AfterStep(Member& member) {
     memory.epoch = member.epoch();
     memory.commit = LogIndex(0);
     memory.engine.Restarted();
-    raft_.Crashed(member.life().id());
   }
   if (raft.commit() < memory.commit) {
     Fail(StrCat("member ", member.place(), " takes its commit ", memory.commit.value(), " back to ",
@@ -120,6 +120,10 @@ void World::AfterStep(Member& member) {
   }
 }
 
+void World::Stopping(Member& member, LogIndex durable) {
+  raft_.Crashed(member.life().id(), durable);
+}
+
 void World::Look(Member& member, Memory* memory) {
   const absl::Status raft = raft_.Look({&member.life().raft()});
   if (!raft.ok()) Fail(StrCat("raft, at member ", member.place(), ": ", raft.message()));
@@ -137,9 +141,15 @@ size_t World::running() const {
 
 void World::StartLater(Member* member, int64_t delay_ns) {
   kernel_->After(delay_ns, [this, member] {
-    if (member->running()) return;
+    if (member->running() || IsLost(member)) return;
     const absl::Status started = member->Start();
     if (started.ok()) return Saw("starts");
+    if (absl::IsDataLoss(started) && member->damaged()) {
+      // As it must be. It stays down: the others go on without it.
+      Saw("starts refused for damage");
+      lost_.insert(member);
+      return;
+    }
     if (absl::IsResourceExhausted(started) || absl::IsUnavailable(started)) {
       // A full disk, or syncs that fail: somebody mends it and tries again.
       Saw("starts on a bad disk");
@@ -252,6 +262,7 @@ bool World::WriteSomething(int64_t bound_ns) {
 
 bool World::AllCaughtUp() {
   return std::all_of(members_.begin(), members_.end(), [this](const auto& member) {
+    if (IsLost(member.get())) return true;
     return member->running() && member->life().engine().applied_index().value() == entries_.size();
   });
 }
@@ -290,8 +301,10 @@ void World::CheckAtRest() {
   everything.set_serializable(true);
   std::map<std::string, Place> hashes;
   size_t answers = 0;
+  const size_t asked = 2 * (members_.size() - lost_.size());
   for (const auto& owned : members_) {
     Member* member = owned.get();
+    if (IsLost(member)) continue;
     caller_.Call(plan_.members, member, "/etcdserverpb.KV/Range", everything.SerializeAsString(),
                  kClientTimeoutNs, [&, member](const CallResult& result) {
                    ++answers;
@@ -314,8 +327,8 @@ void World::CheckAtRest() {
                                  " compacted at ", response.compact_revision())] = member->place();
                  });
   }
-  Until(2 * kClientTimeoutNs, [&] { return answers == 2 * members_.size(); });
-  if (answers != 2 * members_.size()) return Fail("a member does not answer at rest");
+  Until(2 * kClientTimeoutNs, [&] { return answers == asked; });
+  if (answers != asked) return Fail("a member does not answer at rest");
   if (hashes.size() == 1) return;
   std::string all;
   for (const auto& [hash, place] : hashes) all += StrCat("; member ", place, ": ", hash);
