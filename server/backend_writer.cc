@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_turns.h"
 #include "server/thread_name.h"
 
 namespace quorate::server {
@@ -37,6 +38,7 @@ BackendWriter::~BackendWriter() {
 void BackendWriter::Start() {
   thread_ = std::thread([this] {
     SetThreadName("backend-writer");
+    GiveWay();
     while (queue_.WaitTake(&tasks_)) Work();
   });
 }
