@@ -6,6 +6,7 @@
 
 #include "absl/strings/numbers.h"
 #include "base/clock.h"
+#include "base/concerning.h"
 #include "base/text.h"
 
 namespace quorate::server {
@@ -228,7 +229,10 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
   absl::Status status = SetRaft(values, config);
   if (status.ok()) status = CheckUrls(values, config);
   config.identity_status = SetIdentity(values, config);
-  if (status.ok()) status = ParseLogLevel(values.GetString("log-level"), &config.log.level);
+  if (status.ok()) {
+    status =
+        Concerning("--log-level", ParseLogLevel(values.GetString("log-level"), &config.log.level));
+  }
   if (!status.ok()) return status;
   config.log.format = values.GetString("log-format") == "console" ? LogConfig::Format::kConsole
                                                                   : LogConfig::Format::kJson;
