@@ -251,6 +251,41 @@ TEST_CASE("answers wait for the windows, trailers and errors do not") {
   REQUIRE(of_three == 15);
 }
 
+TEST_CASE("a large answer does not hold up the other streams of its connection") {
+  constexpr size_t kAnswerBytes = 64 << 20;
+  TestServer server;
+  RawPeer peer(server.port());
+  peer.StartHttp2();
+  // Windows that hold nothing up: only turns between the streams can.
+  peer.SendFrame(kSettings, kNoFlags, 0, std::string("\x00\x04\x7f\xff\xff\xff", 6));
+  peer.SendFrame(kWindowUpdate, kNoFlags, 0, BigEndian32(0x7fff0000));
+  const auto next_data = [&peer] {
+    while (true) {
+      auto frame = peer.ReadFrame();
+      REQUIRE(frame.has_value());
+      if (frame->type == kHeaders) peer.Decode(*frame);
+      if (frame->type == kData) return *std::move(frame);
+    }
+  };
+  peer.SendFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(GrpcRequestFields("/test.Echo/Bidi")));
+  peer.SendFrame(kData, kNoFlags, 1, GrpcMessage("created"));
+  REQUIRE(next_data().stream == 1);
+  peer.SendCall(3, "/test.Echo/BigNow", std::to_string(kAnswerBytes));
+  REQUIRE(next_data().stream == 3);
+  peer.SendFrame(kData, kNoFlags, 1, GrpcMessage("event"));
+  peer.SendCall(5, "/test.Echo/Unary", "a small answer");
+  size_t before_event = 0;
+  bool event = false;
+  bool small_answer = false;
+  while (!event || !small_answer) {
+    const Frame frame = next_data();
+    if (frame.stream == 3) before_event += frame.payload.size();
+    event = event || frame.stream == 1;
+    small_answer = small_answer || frame.stream == 5;
+    REQUIRE(before_event <= kAnswerBytes / 2);  // what lies in sockets is far less
+  }
+}
+
 TEST_CASE("a finished stream needs no window for its trailers") {
   TestServer server;
   RawPeer peer(server.port());
