@@ -559,8 +559,8 @@ void Http2Session::ShareTurns(NativeCall* call) {
     return;
   }
   const nghttp2_extpri incremental = {NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};
-  const int result = nghttp2_session_change_extpri_stream_priority(session_, call->stream_id_,
-                                                                   &incremental, 1);
+  const int result =
+      nghttp2_session_change_extpri_stream_priority(session_, call->stream_id_, &incremental, 1);
   QR_CHECK(result == 0);
 }
 

@@ -252,7 +252,7 @@ TEST_CASE("answers wait for the windows, trailers and errors do not") {
 }
 
 TEST_CASE("a large answer does not hold up the other streams of its connection") {
-  constexpr size_t kAnswerBytes = 64 << 20;
+  constexpr size_t kAnswerBytes = 128 << 20;
   TestServer server;
   RawPeer peer(server.port());
   peer.StartHttp2();
@@ -330,18 +330,33 @@ TEST_CASE("pings at the allowed pace are answered for ever") {
 }
 
 TEST_CASE("the server pings a silent client and closes when no answer comes") {
+  // Time passes only here, so a slow machine is not taken for a silent client.
+  ManualClock clock;
   ServerOptions options;
+  options.clock = &clock;
   options.keepalive_interval_ns = 10 * kNanosPerMilli;
   options.keepalive_timeout_ns = 30 * kNanosPerMilli;
   TestServer server("native", options);
   RawPeer peer(server.port());
   peer.StartHttp2();
+  uint32_t stream = 1;
+  const auto heard_of = [&] {
+    peer.SendCall(stream, "/test.Echo/Unary", "x");
+    while (peer.ReadHeaders().count("grpc-status") == 0) {
+    }
+    stream += 2;
+  };
+  heard_of();
   for (int i = 0; i < 3; ++i) {
+    clock.AdvanceNs(options.keepalive_timeout_ns);
     const auto ping = peer.ReadFrameOf(kPing);
     REQUIRE(ping.flags == kNoFlags);
     peer.SendFrame(kPing, kAck, 0, ping.payload);
+    heard_of();  // and the acknowledgement before it
   }
+  clock.AdvanceNs(options.keepalive_timeout_ns);
   peer.ReadFrameOf(kPing);
+  clock.AdvanceNs(options.keepalive_timeout_ns);
   REQUIRE_FALSE(peer.ReadFrame().has_value());
   WaitUntil([&] { return server.transport().stats().connections == 0; });
 }

@@ -95,7 +95,8 @@ std::optional<Members> AskMembers(uint16_t etcd_port, uint16_t our_port) {
   const auto ours = IdWithUrl(answer, Local(our_port));
   if (cluster == std::string::npos || !etcd || !ours) return {};
   const size_t from = cluster + kField.size();
-  const auto id = ParseHexId(std::string_view(answer).substr(from, answer.find("\r\n", from) - from));
+  const auto id =
+      ParseHexId(std::string_view(answer).substr(from, answer.find("\r\n", from) - from));
   if (!id) return {};
   return Members{ClusterId(*id), *etcd, *ours};
 }
@@ -112,7 +113,7 @@ Members WaitForMembers(uint16_t etcd_port, uint16_t our_port) {
 
 // The last entry that was heard of, and the highest term.
 struct LogEnd {
-  Term term;       // of the last entry
+  Term term;  // of the last entry
   LogIndex index;
   Term highest;
   explicit LogEnd(const TestMember::Heard& heard) {
@@ -160,8 +161,9 @@ bool HasPut(const TestMember::Heard& heard, const std::string& key, const std::s
   for (const auto& [from, message] : heard.messages) {
     for (const Entry& entry : message.entries) {
       etcdserverpb::InternalRaftRequest request;
-      if (entry.type == EntryType::kNormal && request.ParseFromString(std::string(entry.data.view())) &&
-          request.put().key() == key && request.put().value() == value) {
+      if (entry.type == EntryType::kNormal &&
+          request.ParseFromString(std::string(entry.data.view())) && request.put().key() == key &&
+          request.put().value() == value) {
         return true;
       }
     }
@@ -213,12 +215,12 @@ TEST_CASE("a real etcd is voted for, followed and led through the links") {
   const uint16_t etcd_port = FreePort();
   const uint16_t client_port = FreePort();
   const uint16_t our_port = FreePort();
-  const Process etcd({kEtcd, "--name", "infra0", "--data-dir", folder.path() + "/data",
-                      "--listen-peer-urls", Local(etcd_port), "--initial-advertise-peer-urls",
-                      Local(etcd_port), "--listen-client-urls", Local(client_port),
-                      "--advertise-client-urls", Local(client_port), "--initial-cluster",
-                      "infra0=" + Local(etcd_port) + ",infra1=" + Local(our_port)},
-                     folder.path() + "/etcd.log");
+  const Process etcd(
+      {kEtcd, "--name", "infra0", "--data-dir", folder.path() + "/data", "--listen-peer-urls",
+       Local(etcd_port), "--initial-advertise-peer-urls", Local(etcd_port), "--listen-client-urls",
+       Local(client_port), "--advertise-client-urls", Local(client_port), "--initial-cluster",
+       "infra0=" + Local(etcd_port) + ",infra1=" + Local(our_port)},
+      folder.path() + "/etcd.log");
   const Members members = WaitForMembers(etcd_port, our_port);
   TestMember member(members.ours, [&](PeerLinksOptions* options) {
     options->cluster = members.cluster;
