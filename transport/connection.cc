@@ -13,8 +13,9 @@ namespace quorate::transport {
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-// Frames made ahead of what the socket takes.
-constexpr size_t kOutputBytesMax = 256 * 1024;
+// Frames made ahead of what the socket takes, and one connection's share of a turn of its loop: who
+// reads a long answer quickly must not hold up the others.
+constexpr size_t kOutputBytesMax = 64 * 1024;
 // A peer that does not close its side after we closed ours.
 constexpr int64_t kLingerNs = kNanosPerSecond;
 constexpr int64_t kDrainLingerNs = 100 * kNanosPerMilli;
@@ -131,22 +132,28 @@ void Connection::Feed(std::string_view bytes) {
 void Connection::Flush() {
   if (gone_) return;
   if (output_ == nullptr) output_ = owner_->TakeBuffer();
-  while (!abort_) {
-    if (protocol_ != nullptr && output_->size() < kOutputBytesMax) {
-      protocol_->Pull(output_.get(), kOutputBytesMax);
-    }
-    if (output_->empty() || abort_) break;
+  bool more = false;
+  if (!abort_ && protocol_ != nullptr && output_->size() < kOutputBytesMax) {
+    protocol_->Pull(output_.get(), kOutputBytesMax);
+  }
+  if (!abort_ && !output_->empty()) {
     const size_t before = output_->size();
     const IoResult result = output_->WriteTo(socket_.get());
     sent_bytes_ += before - output_->size();
     LoopCounters::Add(&context_->counters->bytes_sent,
                       static_cast<int64_t>(before - output_->size()));
     if (result.kind == IoResult::Kind::kClosed) abort_ = true;
-    if (result.kind != IoResult::Kind::kDone || before < kOutputBytesMax) break;
+    more = result.kind == IoResult::Kind::kDone && before >= kOutputBytesMax;
   }
   // What the protocol asked for meanwhile is done.
   flush_scheduled_ = false;
   if (abort_) return Close();
+  if (more) {
+    flush_scheduled_ = true;
+    if (output_->empty()) owner_->GiveBuffer(std::move(output_));
+    owner_->FlushInNextTurn(this);
+    return UpdateInterest();
+  }
   const bool finished = closing_ || (protocol_ != nullptr && protocol_->Finished());
   if (output_->empty()) {
     owner_->GiveBuffer(std::move(output_));

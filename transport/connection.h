@@ -20,6 +20,8 @@ class ConnectionOwner {
  public:
   virtual ~ConnectionOwner() = default;
   virtual void FlushAtEndOfTurn(Connection* connection) = 0;
+  // At the end of the next turn, which comes at once and begins with what the others sent.
+  virtual void FlushInNextTurn(Connection* connection) = 0;
   // The connection may be destroyed when this turn ends.
   virtual void Gone(Connection* connection) = 0;
   // Room for one read, shared by all connections of the loop.
