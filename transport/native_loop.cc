@@ -86,17 +86,6 @@ void NativeLoop::FlushAtEndOfTurn(Connection* connection) {
   EndOfTurnSoon();
 }
 
-void NativeLoop::FlushInNextTurn(Connection* connection) {
-  to_flush_next_turn_.push_back(connection);
-  if (to_flush_next_turn_.size() > 1) return;
-  // Posted work runs after all that is ready has been read: long answers go behind short ones.
-  loop_.Post([this] {
-    to_flush_.insert(to_flush_.end(), to_flush_next_turn_.begin(), to_flush_next_turn_.end());
-    to_flush_next_turn_.clear();
-    EndOfTurnSoon();
-  });
-}
-
 void NativeLoop::EndOfTurnSoon() {
   if (end_of_turn_set_) return;
   end_of_turn_set_ = true;
@@ -109,7 +98,7 @@ void NativeLoop::EndOfTurn() {
   for (Connection* connection : flushing_) connection->Flush();
   flushing_.clear();
   // A connection that went in this turn may still be listed for a flush.
-  if (to_flush_.empty() && to_flush_next_turn_.empty()) gone_.clear();
+  if (to_flush_.empty()) gone_.clear();
 }
 
 void NativeLoop::DrainMailbox() {

@@ -35,7 +35,6 @@ class NativeLoop final : public ConnectionOwner {
   void set_on_gone(std::function<void()> on_gone) { on_gone_ = std::move(on_gone); }
 
   void FlushAtEndOfTurn(Connection* connection) override;
-  void FlushInNextTurn(Connection* connection) override;
   void Gone(Connection* connection) override;
   char* read_buffer() override { return read_buffer_.get(); }
   size_t read_buffer_bytes() const override { return kReadBufferBytes; }
@@ -63,7 +62,6 @@ class NativeLoop final : public ConnectionOwner {
   std::vector<std::unique_ptr<Connection>> gone_;  // destroyed when the turn ends
   std::vector<Connection*> to_flush_;
   std::vector<Connection*> flushing_;
-  std::vector<Connection*> to_flush_next_turn_;
   bool end_of_turn_set_ = false;
   bool draining_ = false;
   std::thread thread_;

@@ -15,6 +15,15 @@ namespace {
 
 constexpr size_t kSequenceDigits = 16;
 constexpr uint64_t kReadBytesMax = 256 << 10;  // read at once, unless one entry is larger
+// The first sync of a block that was reserved and never written costs a commit of the file system's
+// journal as well. With small batches that is most of their time, so zeros are written ahead of
+// them, many blocks at once. Large batches would write twice as much for nothing.
+constexpr uint64_t kZeroAheadBytes = 64 << 10;
+constexpr uint64_t kSmallBatchBytes = 1 << 10;
+// Each page by a call of its own: one large write makes Linux keep the range as one folio, and then
+// every small append counts as a write of all of it (write_bytes in /proc/PID/io; ext4 of 6.18).
+constexpr uint64_t kZeroWriteBytes = 4096;
+constexpr std::string_view kAheadSuffix = ".ahead.spare";
 
 // Each entry may follow the one before it or replace an older one.
 void CheckOrder(std::span<const Entry> entries, LogIndex first, LogIndex last) {
@@ -49,6 +58,7 @@ absl::StatusOr<std::unique_ptr<File>> SegmentedLog::TakeSpareOrCreate(const std:
   while (!spares_.empty() && bytes <= options_.segment_bytes) {
     const std::string spare = std::move(spares_.back());
     spares_.pop_back();
+    written_through_ = spare.ends_with(kAheadSuffix) ? 0 : options_.segment_bytes;
     absl::StatusOr<std::unique_ptr<File>> file = options_.env->Open(spare, Mode());
     if (absl::IsNotFound(file.status())) continue;
     QR_RETURN_IF_ERROR(file.status());
@@ -60,6 +70,7 @@ absl::StatusOr<std::unique_ptr<File>> SegmentedLog::TakeSpareOrCreate(const std:
     QR_RETURN_IF_ERROR(options_.env->Rename(spare, path));
     return options_.env->Open(path, Mode());
   }
+  written_through_ = 0;
   QR_ASSIGN_OR_RETURN(std::unique_ptr<File> file, options_.env->Create(path, Mode()));
   if (absl::Status reserved = file->Preallocate(std::max(bytes, options_.segment_bytes));
       !reserved.ok()) {
@@ -131,8 +142,29 @@ absl::Status SegmentedLog::AppendBatch(std::span<const Entry> entries,
   if (offset_ + record_bytes + kRecordHeaderBytes > current_->bytes) {
     QR_RETURN_IF_ERROR(StartSegment(record_bytes));
   }
+  if (record_bytes <= kSmallBatchBytes) QR_RETURN_IF_ERROR(WriteZerosAhead(record_bytes));
   QR_RETURN_IF_ERROR(WriteBatch(entries, hard_state, payload_bytes));
+  written_through_ = std::max(written_through_, offset_);
   if (offset_ > current_->bytes / 2) KeepSpareAhead();
+  return absl::OkStatus();
+}
+
+// What lies behind the last record is zeros already or old records that no reader takes for new.
+absl::Status SegmentedLog::WriteZerosAhead(uint64_t batch_bytes) {
+  const uint64_t end = std::min(offset_ + batch_bytes + kZeroAheadBytes, current_->bytes);
+  if (written_through_ >= offset_ + batch_bytes || written_through_ >= current_->bytes) {
+    return absl::OkStatus();
+  }
+  static constexpr char kZeros[kZeroWriteBytes] = {};
+  uint64_t at = std::max(written_through_, offset_);
+  while (at < end) {
+    // Up to the end of its page.
+    const std::string_view piece(kZeros,
+                                 std::min(kZeroWriteBytes - at % kZeroWriteBytes, end - at));
+    QR_RETURN_IF_ERROR(current_->file->WriteAt(at, {&piece, 1}));
+    at += piece.size();
+  }
+  written_through_ = end;
   return absl::OkStatus();
 }
 
@@ -170,7 +202,7 @@ absl::Status SegmentedLog::WriteBatch(std::span<const Entry> entries, const Hard
 // of before it stops the log.
 void SegmentedLog::KeepSpareAhead() {
   if (!spares_.empty() || options_.spare_segments_max == 0) return;
-  const std::string path = StrCat(PathOf(current_->header.sequence + 1), ".ahead.spare");
+  const std::string path = StrCat(PathOf(current_->header.sequence + 1), kAheadSuffix);
   absl::StatusOr<std::unique_ptr<File>> file = options_.env->Create(path, Mode());
   absl::Status made = file.status();
   if (made.ok()) made = (*file)->Preallocate(options_.segment_bytes);

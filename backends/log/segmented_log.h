@@ -71,6 +71,7 @@ class SegmentedLog final : public LogStore {
   absl::Status AppendBatch(std::span<const Entry> entries, const HardState* hard_state);
   absl::Status WriteBatch(std::span<const Entry> entries, const HardState* hard_state,
                           uint64_t payload_bytes);
+  absl::Status WriteZerosAhead(uint64_t batch_bytes);
   absl::Status StartSegment(uint64_t record_bytes);
   absl::Status StartSegmentAs(SegmentHeader header, uint64_t record_bytes);
   absl::Status ResetTo(LogIndex index, Term term, const HardState& hard_state);
@@ -112,7 +113,10 @@ class SegmentedLog final : public LogStore {
   std::shared_ptr<Segment> current_;
   uint64_t offset_ = 0;         // where the next record goes
   uint64_t synced_offset_ = 0;  // of the current segment
-  uint32_t last_crc_ = 0;       // of the last record
+  // Up to where blocks of the current segment were written since they were reserved; a file that
+  // was opened again counts as written up to the last record.
+  uint64_t written_through_ = 0;
+  uint32_t last_crc_ = 0;  // of the last record
   RecordBatch batch_;
   std::vector<std::string> spares_;  // paths of files of segment_bytes, ready to be used
   bool told_no_spare_ = false;
