@@ -38,8 +38,8 @@ KNOWN = {
     "hash_revision": "HashKV tells it since 3.6",
     "alarm": "older answers have no header; CORRUPT is not asked of an older peer, which refuses "
              "more because of it",
-    "nested_puts": "etcd does not count the puts of nested transactions as taking space: not asked "
-                   "of any peer while NOSPACE is raised",
+    "nested_puts": "older peers do not count the puts of nested transactions as taking space: none "
+                   "while NOSPACE is raised",
     "compacted_hash": "older peers keep no hash of a compaction",
 }
 
@@ -172,7 +172,7 @@ class Generator:
             op.request_put.CopyFrom(put)
         elif roll < 0.7:
             op.request_range.CopyFrom(self.range(in_txn=True))
-        elif roll < 0.88 or depth > 1 or self.alarms:
+        elif roll < 0.88 or depth > 1 or (self.old_peer and self.alarms):
             op.request_delete_range.CopyFrom(self.delete())
         elif roll < 0.99:
             op.request_txn.CopyFrom(self.txn(depth + 1))

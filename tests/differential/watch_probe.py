@@ -26,6 +26,12 @@ def contains(create, key):
     return key >= create.key and (create.range_end == FROM_KEY or key < create.range_end)
 
 
+def wants(create, event):
+    unwanted = [mvcc.Event.PUT if f == 0 else mvcc.Event.DELETE for f in create.filters]
+    return (event.kv.mod_revision >= create.start_revision and event.type not in unwanted
+            and contains(create, event.kv.key))
+
+
 class WatchProbe:
     """One watch stream of one server. The first watch sees all events from revision 2 on."""
 
@@ -35,6 +41,7 @@ class WatchProbe:
         self._events = {}    # watch id -> events as they came
         self._creates = {}   # watch id -> request
         self._created = []   # created replies, in order
+        self._checked = {}   # watch id -> how many of all events, and how many of its own
         self._ended = None
         self._stream = client.Watch.Watch(iter(self._requests.get, None))
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -74,6 +81,7 @@ class WatchProbe:
         if reply.canceled:
             raise WatchFailure(f"refused: {request} {reply}")
         self._creates[reply.watch_id] = request
+        self._checked[reply.watch_id] = (0, 0)
         return reply.watch_id
 
     def wait_for(self, revision):
@@ -82,23 +90,16 @@ class WatchProbe:
         if revision >= 2:
             self._wait(lambda: everything and everything[-1].kv.mod_revision >= revision,
                        f"revision {revision}")
+        seen = len(everything)
         for watch, create in self._creates.items():
-            wanted = self._wanted(create)
-            self._wait(lambda: len(self._events[watch]) >= len(wanted),
-                       f"event {len(wanted)} of watch {watch}")
-            self._compare(watch, self._events[watch], wanted)
-
-    def _wanted(self, create):
-        unwanted = [mvcc.Event.PUT if f == 0 else mvcc.Event.DELETE for f in create.filters]
-        return [event for event in self._events[EVERYTHING]
-                if event.kv.mod_revision >= create.start_revision and event.type not in unwanted
-                and contains(create, event.kv.key)]
-
-    @staticmethod
-    def _compare(watch, got, wanted):
-        seen = [(e.type, e.kv) for e in got]
-        if seen != [(e.type, e.kv) for e in wanted]:
-            raise WatchFailure(f"watch {watch} saw {seen[-5:]} and not {wanted[-5:]}")
+            of_all, own = self._checked[watch]
+            wanted = [event for event in everything[of_all:seen] if wants(create, event)]
+            self._wait(lambda: len(self._events[watch]) >= own + len(wanted),
+                       f"event {own + len(wanted)} of watch {watch}")
+            got = self._events[watch][own:own + len(wanted)]
+            if [(e.type, e.kv) for e in got] != [(e.type, e.kv) for e in wanted]:
+                raise WatchFailure(f"watch {watch} saw {got[-5:]} and not {wanted[-5:]}")
+            self._checked[watch] = (seen, own + len(wanted))
 
     def everything(self):
         return self._events[EVERYTHING]
