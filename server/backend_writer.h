@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -44,7 +45,8 @@ class BackendWriter {
 
   void Start();
   void Submit(std::shared_ptr<const engine::FlushChunk> chunk);  // any thread
-  // Gives space back (Defragment); `done` is called on the writer's thread.
+  // Gives space back (Defragment), a step at a time with writes between; `done` is called on the
+  // writer's thread, with kCancelled when the writer ends before.
   void Reclaim(absl::AnyInvocable<void(absl::Status)> done);
 
   bool Poll();  // false = there was nothing to do
@@ -59,6 +61,8 @@ class BackendWriter {
                             absl::AnyInvocable<void(absl::Status)>>;
   void Work();
   void WriteChunks(size_t first, size_t last);
+  bool StepReclaim();
+  void UpdateSizes();
   void SyncIfDue(bool force);
   bool Succeeded(const absl::Status& status, std::string_view operation);
 
@@ -71,6 +75,7 @@ class BackendWriter {
   BoundedQueue<Task> queue_;
   std::vector<Task> tasks_;
   std::vector<kv::WriteOp> ops_;
+  std::deque<absl::AnyInvocable<void(absl::Status)>> reclaims_;  // the first is under way
   LogIndex written_;
   LogIndex synced_;
   uint64_t bytes_since_sync_ = 0;

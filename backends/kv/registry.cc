@@ -28,7 +28,8 @@ std::span<const KvBackendRow> KvBackendRegistry() {
           kMemoryTraits,
           [](const KvOptions& options) { return OpenMemoryBackend(options, MemoryTuning()); }},
       KvBackendRow{kLmdbTraits, OpenLmdbBackend},
-      KvBackendRow{kRocksdbTraits, OpenRocksdbBackend},
+      KvBackendRow{kRocksdbTraits,
+                   [](const KvOptions& options) { return OpenRocksdbBackend(options); }},
   };
   return rows;
 }
@@ -47,6 +48,13 @@ absl::StatusOr<std::unique_ptr<KvBackend>> OpenKvBackend(std::string_view name,
   for (const KvBackendRow& row : KvBackendRegistry()) known.push_back(row.traits.name);
   return absl::InvalidArgumentError(
       StrCat("unknown backend '", name, "'; known: ", StrJoin(known, ", ")));
+}
+
+absl::Status ReclaimAll(KvBackend& backend) {
+  while (true) {
+    QR_ASSIGN_OR_RETURN(const ReclaimProgress progress, backend.ReclaimStep());
+    if (progress == ReclaimProgress::kDone) return absl::OkStatus();
+  }
 }
 
 absl::Status CheckBatch(std::span<const WriteOp> batch) {

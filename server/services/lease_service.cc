@@ -77,11 +77,16 @@ class KeepAliveCall final : public transport::CallHandler {
     if (!ParseOrFail(*call_, bytes, &request)) return;
     const Renewal renewal{LeaseId(request.id()),
                           context_->clock->MonotonicNs() + context_->config->RequestTimeoutNs()};
-    context_->loop->Run(
-        [context = context_, call = call_, state = state_, renewal](Replica& replica) {
-          ++state->open;
-          Renew(context, call, state, renewal, replica);
-        });
+    context_->loop->Run([state = state_](Replica&) { ++state->open; });
+    // A leader that was deposed and does not know it would promise what it cannot keep, or say that
+    // a lease is gone that was granted elsewhere: a read point confirms the lead first (etcd's
+    // ensureLeadership).
+    ReadFor(*context_, call_, Read::Consistency::kLinearizable,
+            [context = context_, call = call_, state = state_, renewal](Engine&) {
+              context->loop->Run([context, call, state, renewal](Replica& replica) {
+                Renew(context, call, state, renewal, replica);
+              });
+            });
   }
   void OnHalfClose() override {
     context_->loop->Run([call = call_, state = state_](Replica&) {
