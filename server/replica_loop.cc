@@ -6,11 +6,15 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/thread_turns.h"
 #include "server/thread_name.h"
 #include "transport/event_loop.h"
 
 namespace quorate::server {
 namespace {
+
+// So long after its last request nobody is there who could notice a compaction.
+constexpr int64_t kClientsGoneNs = 20'000'000;
 
 template <class... Ts>
 struct Overloaded : Ts... {
@@ -39,6 +43,7 @@ void ReplicaLoop::Start() {
   threaded_ = true;
   thread_ = std::thread([this] {
     SetThreadName("replica");
+    AskForShortTurns();
     Main();
   });
 }
@@ -106,7 +111,7 @@ void ReplicaLoop::Round(Stepper stepper) {
   Effects effects = replica_->Advance(now_ns);
   WarnIfSlow(clock_->MonotonicNs() - now_ns, effects.applied);
   CarryOut(std::move(effects));
-  if (more_ && stepper == Stepper::kOwnThread) CompactUntil(now_ns + options_.compaction_slice_ns);
+  if (compaction_ && stepper == Stepper::kOwnThread && now_ns >= compact_at_ns_) CompactAtPace();
 }
 
 void ReplicaLoop::OnQueueFilled() {
@@ -151,8 +156,7 @@ void ReplicaLoop::WaitForWork(int64_t deadline_ns) {
 bool ReplicaLoop::Poll() {
   const bool any = queue_.Take(&inputs_);
   const int64_t now_ns = clock_->MonotonicNs();
-  const bool due = now_ns >= std::min(next_tick_ns_, wake_at_ns_);
-  if (!any && !due && !more_) return false;
+  if (!any && now_ns < NextDueNs()) return false;
   TakeInputs(now_ns);
   replica_->CompactSlice();
   CarryOut(replica_->Advance(now_ns));
@@ -169,8 +173,14 @@ void ReplicaLoop::TakeInputs(int64_t now_ns) {
   for (Input& input : inputs_) {
     std::visit(
         Overloaded{
-            [&](Proposal& proposal) { replica_->Propose(std::move(proposal)); },
-            [&](Read& read) { replica_->ReadState(std::move(read)); },
+            [&](Proposal& proposal) {
+              client_seen_ns_ = now_ns;
+              replica_->Propose(std::move(proposal));
+            },
+            [&](Read& read) {
+              client_seen_ns_ = now_ns;
+              replica_->ReadState(std::move(read));
+            },
             [&](DurableInput& durable) { replica_->Durable(durable.index, durable.term, now_ns); },
             [&](FlushedInput& flushed) { replica_->Flushed(flushed.sequence); },
             [&](Messages& messages) {
@@ -185,6 +195,7 @@ void ReplicaLoop::TakeInputs(int64_t now_ns) {
 
 void ReplicaLoop::CarryOut(Effects effects) {
   more_ = effects.more;
+  compaction_ = effects.compaction;
   wake_at_ns_ = effects.wake_at_ns;
   // To peers first: they and the own disk work at the same time.
   if (!effects.messages.empty()) peers_->Send(std::move(effects.messages));
@@ -275,13 +286,17 @@ void ReplicaLoop::WarnIfSlow(const StageStamps& stamps, int64_t now_ns) const {
   LogWarn("request stats", {{"time spent", FormatGoDuration(now_ns - received_ns)}});
 }
 
-void ReplicaLoop::CompactUntil(int64_t deadline_ns) {
-  while (replica_->engine().CompactionPending() && clock_->MonotonicNs() < deadline_ns &&
-         queue_.size() == 0) {
-    replica_->CompactSlice();
-    CarryOut(replica_->Advance(clock_->MonotonicNs()));
-  }
-  replica_->CompactSlice();  // at least one slice with the next round, however busy
+void ReplicaLoop::CompactAtPace() {
+  const int64_t begin_ns = clock_->MonotonicNs();
+  const bool clients = begin_ns - client_seen_ns_ < kClientsGoneNs;
+  int64_t now_ns = begin_ns;
+  do {
+    replica_->CompactSlice(clients ? options_.compaction_steps_beside_clients : UINT32_MAX);
+    CarryOut(replica_->Advance(now_ns));
+    now_ns = clock_->MonotonicNs();
+  } while (compaction_ && !clients && now_ns - begin_ns < options_.compaction_slice_ns &&
+           queue_.size() == 0);
+  compact_at_ns_ = clients ? now_ns + options_.compaction_pause_beside_clients_ns : 0;
 }
 
 void ReplicaLoop::UpdateCounters() {
