@@ -78,7 +78,7 @@ def nested(**fields):
     return Op(request_txn=Txn(**fields))
 
 
-def kv_rows():
+def range_rows():
     yield Row("range: empty key", "KV.Range", Range(), EMPTY_KEY)
     yield Row("range: empty key with an end", "KV.Range", Range(range_end=b"z"), EMPTY_KEY)
     yield Row("range: end below key", "KV.Range", Range(key=b"m", range_end=b"a"))
@@ -104,6 +104,9 @@ def kv_rows():
     yield Row("range: negative filters", "KV.Range",
               Range(key=b"a", range_end=FROM_KEY, min_create_revision=-3))
     yield Row("range: a key of zero bytes", "KV.Range", Range(key=FROM_KEY))
+
+
+def write_rows():
     yield Row("put: empty key", "KV.Put", Put(value=b"v"), EMPTY_KEY)
     yield Row("put: value with ignore_value", "KV.Put",
               Put(key=b"a", value=b"v", ignore_value=True), VALUE_GIVEN)
@@ -136,6 +139,9 @@ def kv_rows():
         yield Row(f"compact: {revision}", "KV.Compact", Compact(revision=revision), expected)
         yield Row(f"compact: {revision}, physical", "KV.Compact",
                   Compact(revision=revision, physical=True), expected)
+
+
+def range_stream_rows():
     for field in ("min_mod_revision", "max_mod_revision", "min_create_revision",
                   "max_create_revision"):
         yield Row(f"range stream: {field}", "KV.RangeStream",
@@ -180,6 +186,11 @@ def txn_rows():
               Txn(success=[good, nested(success=[good])]), DUPLICATE)
     yield Row("txn: two nested ones with one key", "KV.Txn",
               Txn(success=[nested(success=[good]), nested(failure=[good])]), DUPLICATE)
+
+
+def txn_state_rows():
+    """What depends on the store: looked at before the first write."""
+    good = put(key=b"a", value=b"changed")
     yield Row("txn: unknown lease", "KV.Txn",
               Txn(success=[good, put(key=b"b", lease=NO_SUCH_LEASE)]), NO_LEASE)
     yield Row("txn: unknown lease in a nested one", "KV.Txn",
@@ -345,7 +356,8 @@ class Failures(list):
 
 def run(servers, failures):
     """`servers`: name -> client; the first is Quorate."""
-    rows = [*kv_rows(), *txn_rows(), *other_rows(), *watch_rows()]
+    rows = [*range_rows(), *write_rows(), *range_stream_rows(), *txn_rows(), *txn_state_rows(),
+            *other_rows(), *watch_rows()]
     revisions = {name: current_revision(client) for name, client in servers.items()}
     for row in rows:
         status, answer = ask(servers["quorate"], row)
