@@ -218,11 +218,12 @@ bool TestGroup::StepOwner(TestMember& member) {
     moved = true;
   }
   for (const LogReadRequest& read : member.log_reads()) {
+    if (slow_readers.contains(id)) break;
     Trace(StrCat(id, ": reads its log for ", read.peer.value(), " from ", read.first.value(),
                  " to ", read.last.value()));
     moved = true;
   }
-  member.AnswerLogReads();
+  if (!slow_readers.contains(id)) member.AnswerLogReads();
   for (const MemberId peer : member.snapshots_wanted()) {
     Trace(StrCat(id, ": makes a snapshot for ", peer.value()));
     moved = true;
