@@ -194,6 +194,8 @@ class Engine {
     uint64_t compacted_keys = 0;
   };
   virtual const Counters& counters() const = 0;
+  // Whether a cursor that it gave out is still alive: an engine is not destroyed before.
+  virtual bool HasReaders() const = 0;
 };
 
 }  // namespace quorate::engine

@@ -67,6 +67,7 @@ class EngineImpl final : public Engine, public WatchStore {
   std::string cluster_version() const override { return membership_.version(); }
   DowngradeInfo downgrade() const override { return membership_.downgrade(); }
   const Counters& counters() const override;
+  bool HasReaders() const override { return store_.pinned(); }
 
   // --- WatchStore
   int64_t CurrentRevision() const override { return store_.current_revision(); }

@@ -262,7 +262,7 @@ void Node::Parts::BuildLoops() {
       writer_options, data.backend.get(), &clock,
       BackendWriter::Events{[this](uint64_t sequence) { loop->Flushed(sequence); },
                             [this](LogIndex through) {
-                              log_writer->Submit({{}, std::nullopt, through, {}});
+                              log_writer->Submit({{}, std::nullopt, through, {}, std::nullopt});
                             }},
       engine->applied_index());
   workers = std::make_unique<WorkerPool>(config.worker_threads);

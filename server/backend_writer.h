@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -46,6 +47,14 @@ class BackendWriter {
   void Submit(std::shared_ptr<const engine::FlushChunk> chunk);  // any thread
   // Gives space back (Defragment); `done` is called on the writer's thread.
   void Reclaim(absl::AnyInvocable<void(absl::Status)> done);
+  // Calls `task` on the writer's thread with the backend, which then holds all that was submitted
+  // before. It answers the backend to go on with and the index that it stands at (both durable), or
+  // nothing to go on as it is.
+  struct Replaced {
+    kv::KvBackend* backend;
+    LogIndex applied;
+  };
+  void Run(absl::AnyInvocable<std::optional<Replaced>(kv::KvBackend&)> task);
 
   bool Poll();  // false = there was nothing to do
   size_t queued() const { return queue_.size(); }
@@ -55,15 +64,17 @@ class BackendWriter {
   uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
 
  private:
+  using Job = absl::AnyInvocable<std::optional<Replaced>(kv::KvBackend&)>;
   using Task = std::variant<std::shared_ptr<const engine::FlushChunk>,
-                            absl::AnyInvocable<void(absl::Status)>>;
+                            absl::AnyInvocable<void(absl::Status)>, Job>;
   void Work();
+  void RunJob(Job job);
   void WriteChunks(size_t first, size_t last);
   void SyncIfDue(bool force);
   bool Succeeded(const absl::Status& status, std::string_view operation);
 
   const Options options_;
-  kv::KvBackend* const backend_;
+  kv::KvBackend* backend_;
   const Clock* const clock_;
   const Events events_;
   DiskFailureHandler on_failure_;

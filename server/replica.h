@@ -202,6 +202,7 @@ class Replica {
   void TakeCatchUp(Effects* effects);
   void Compact(Effects* effects);
   void PublishEvents();
+  void ResumeAfterInstall();
   void RevokeExpired(int64_t now_ns);
   void SealAndFlush(int64_t now_ns, Effects* effects);
   void AnswerCompacted(Effects* effects);
@@ -244,6 +245,12 @@ class Replica {
   std::deque<DurableAt> durable_at_;  // when which part became durable
   absl::flat_hash_map<RequestId, Waiter> forwarded_;  // looked up, never iterated
   std::deque<ForwardedDeadline> forwarded_deadlines_;
+
+  // A snapshot takes the place of engine_ and its backend: nothing reads from them or flushes until
+  // that is over.
+  bool installing_ = false;
+  std::vector<Read> reads_held_;
+  std::vector<std::unique_ptr<engine::CatchUpJob>> landed_;
 
   std::vector<Read> reads_new_;  // wait for a read index
   uint64_t read_context_;

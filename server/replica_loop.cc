@@ -162,6 +162,7 @@ bool ReplicaLoop::Poll() {
 void ReplicaLoop::TakeInputs(int64_t now_ns) {
   if (now_ns >= next_tick_ns_) {
     replica_->Tick(now_ns);
+    peers_->Ticked(*replica_);
     next_tick_ns_ += options_.tick_ns;
     // After a long pause ticks are not made up for: time did not pass for the raft either.
     if (next_tick_ns_ <= now_ns) next_tick_ns_ = now_ns + options_.tick_ns;
@@ -190,7 +191,7 @@ void ReplicaLoop::CarryOut(Effects effects) {
   if (!effects.messages.empty()) peers_->Send(std::move(effects.messages));
   if (!effects.append.empty() || effects.hard_state || !effects.messages_after_durable.empty()) {
     log_writer_->Submit({std::move(effects.append), effects.hard_state, LogIndex(0),
-                         std::move(effects.messages_after_durable)});
+                         std::move(effects.messages_after_durable), std::nullopt});
   }
   for (auto& chunk : effects.chunks) backend_writer_->Submit(std::move(chunk));
   RunJobs(&effects);
