@@ -46,10 +46,10 @@ void RaftCore::SendDue(MemberId to, Progress& peer) {
 }
 
 std::optional<Term> RaftCore::TermBefore(const Progress& peer) const {
-  if (std::optional<Term> term = log.TermAt(peer.next.Prev())) return term;
-  if (peer.before_index == peer.next.Prev() && peer.before_index.value() != 0) {
-    return peer.before_term;
-  }
+  const LogIndex before = peer.next.Prev();
+  if (before.value() == 0) return Term(0);
+  if (std::optional<Term> term = log.TermAt(before)) return term;
+  if (peer.before_index == before) return peer.before_term;
   return std::nullopt;
 }
 

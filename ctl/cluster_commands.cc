@@ -154,7 +154,12 @@ int HashKv(Session* session) {
   request.set_revision(session->values().GetInt("rev"));
   auto answers =
       AskEach<etcdserverpb::HashKVResponse>(session, "/etcdserverpb.Maintenance/HashKV", request);
-  const int code = TellFailures("hash", &answers);
+  // After a line for each that failed, the last reason once more.
+  std::string error;
+  for (const auto& answer : answers) {
+    if (!answer.status.ok()) error = answer.status.message;
+  }
+  int code = TellFailures("hash", &answers);
   std::vector<std::vector<std::string>> rows;
   std::vector<std::string> json;
   std::string fields;
@@ -170,20 +175,21 @@ int HashKv(Session* session) {
   switch (session->format()) {
     case Format::kSimple:
       Out(Lines(rows));
-      return code;
+      break;
     case Format::kFields:
       Out(fields);
-      return code;
+      break;
     case Format::kJson:
       Out(Array(json));
-      return code;
+      break;
     case Format::kTable:
       Out(BoxTable({"ENDPOINT", "HASH", "HASH REVISION"}, rows));
-      return code;
+      break;
     case Format::kProtobuf:
-      return Fail(kExitBadFeature, "protobuf not supported as output format");
+      code = Fail(kExitBadFeature, "protobuf not supported as output format");
+      break;
   }
-  return code;
+  return error.empty() ? code : Fail(code, error);
 }
 
 // --- endpoint health
@@ -212,12 +218,11 @@ Health HealthOf(const Session& session, const Answer<etcdserverpb::RangeResponse
     health.healthy = false;
     health.error = "Unable to fetch the alarm list";
   } else if (alarms.alarms_size() > 0) {
-    std::vector<std::string> names;
-    for (const auto& alarm : alarms.alarms()) {
-      names.push_back(etcdserverpb::AlarmType_Name(alarm.alarm()));
-    }
     health.healthy = false;
-    health.error = StrCat("Active Alarm(s): ", StrJoin(names, ", "));
+    health.error = "Active Alarm(s): ";
+    for (const auto& alarm : alarms.alarms()) {
+      StrAppend(&health.error, etcdserverpb::AlarmType_Name(alarm.alarm()), " ");
+    }
   }
   return health;
 }
@@ -321,13 +326,11 @@ int MemberList(Session* session) {
 
 // --- alarm, defrag
 
-int AlarmCall(Session* session, etcdserverpb::AlarmRequest::AlarmAction action) {
-  etcdserverpb::AlarmRequest request;
-  request.set_action(action);
-  etcdserverpb::AlarmResponse response;
-  if (!session->Call("/etcdserverpb.Maintenance/Alarm", request, &response)) return kExitError;
+constexpr char kAlarmPath[] = "/etcdserverpb.Maintenance/Alarm";
+
+int PrintAlarms(const Session& session, const etcdserverpb::AlarmResponse& response) {
   return PrintMessage(
-      *session, response,
+      session, response,
       [&] {
         std::string out;
         for (const auto& alarm : response.alarms()) {
@@ -337,20 +340,36 @@ int AlarmCall(Session* session, etcdserverpb::AlarmRequest::AlarmAction action) 
         return out;
       },
       [&] {
-        std::string out = HeaderFields(*session, response.header());
+        std::string out = HeaderFields(session, response.header());
         for (const auto& alarm : response.alarms()) {
-          StrAppend(&out, IdField(*session, "MemberID", alarm.memberid()),
+          StrAppend(&out, IdField(session, "MemberID", alarm.memberid()),
                     "\"AlarmType\" : ", etcdserverpb::AlarmType_Name(alarm.alarm()), "\n\n");
         }
         return out;
       });
 }
 
-int AlarmList(Session* session) { return AlarmCall(session, etcdserverpb::AlarmRequest::GET); }
+int AlarmList(Session* session) {
+  etcdserverpb::AlarmResponse response;
+  if (!session->Call(kAlarmPath, etcdserverpb::AlarmRequest(), &response)) return kExitError;
+  return PrintAlarms(*session, response);
+}
 
 // Every alarm that is raised, one by one, as the server wants it.
 int AlarmDisarm(Session* session) {
-  return AlarmCall(session, etcdserverpb::AlarmRequest::DEACTIVATE);
+  etcdserverpb::AlarmResponse raised;
+  if (!session->Call(kAlarmPath, etcdserverpb::AlarmRequest(), &raised)) return kExitError;
+  etcdserverpb::AlarmResponse disarmed;  // as etcdctl's, it has no header
+  for (const auto& alarm : raised.alarms()) {
+    etcdserverpb::AlarmRequest request;
+    request.set_action(etcdserverpb::AlarmRequest::DEACTIVATE);
+    request.set_memberid(alarm.memberid());
+    request.set_alarm(alarm.alarm());
+    etcdserverpb::AlarmResponse response;
+    if (!session->Call(kAlarmPath, request, &response)) return kExitError;
+    disarmed.mutable_alarms()->MergeFrom(response.alarms());
+  }
+  return PrintAlarms(*session, disarmed);
 }
 
 int Defrag(Session* session) {

@@ -13,6 +13,7 @@ namespace {
 
 using Type = OptionSpec::Type;
 
+constexpr char kPutWords[] = "put command needs 1 argument and input from stdin or 2 arguments";
 constexpr char kBothPrefixAndFrom[] =
     "`--prefix` and `--from-key` cannot be set at the same time, choose one";
 constexpr char kTooMany[] =
@@ -162,8 +163,7 @@ int Put(Session* session) {
   }
   const bool piped = words.size() == 1 && isatty(STDIN_FILENO) == 0;
   if (words.empty() || words.size() > 2 || (words.size() == 1 && !ignore_value && !piped)) {
-    return Fail(kExitBadArguments,
-                "put command needs 1 argument and input from stdin or 2 arguments");
+    return Fail(kExitBadArguments, kPutWords);
   }
   etcdserverpb::PutRequest request;
   request.set_key(words[0]);
@@ -171,6 +171,8 @@ int Put(Session* session) {
     request.set_value(words[1]);
   } else if (!ignore_value) {
     request.set_value(ReadStandardInput());
+    // Nothing on standard input is more likely a forgotten word than an empty value.
+    if (request.value().empty()) return Fail(kExitBadArguments, kPutWords);
   }
   int64_t lease = 0;
   if (!ParseHexId(v.GetString("lease"), &lease)) {

@@ -23,8 +23,8 @@ std::string IdAndTtl(int64_t id, int64_t ttl) { return StrCat("\"ID\":", id, ",\
 
 std::string IdAndTtlFields(const Session& session, const etcdserverpb::ResponseHeader& header,
                            int64_t id, int64_t ttl) {
-  return StrCat(HeaderFields(session, header), IdField(session, "ID", static_cast<uint64_t>(id)),
-                "\"TTL\" : ", ttl, "\n");
+  return StrCat(HeaderFields(session, header), LeaseIdField(session, "ID", id), "\"TTL\" : ", ttl,
+                "\n");
 }
 
 // The one word of a command as a lease id. Not kExitOk: told.
@@ -52,7 +52,12 @@ int Grant(Session* session) {
   etcdserverpb::LeaseGrantRequest request;
   request.set_ttl(ttl);
   etcdserverpb::LeaseGrantResponse response;
-  if (!session->Call("/etcdserverpb.Lease/LeaseGrant", request, &response)) return kExitError;
+  auto client = session->client();
+  if (!client.ok()) return Fail(kExitError, ToStd(client.status().message()));
+  const auto status = (*client)->Call("/etcdserverpb.Lease/LeaseGrant", request, &response);
+  if (!status.ok()) {
+    return Fail(kExitError, StrCat("failed to grant lease (", status.message, ")"));
+  }
   if (session->format() == Format::kJson) {
     return PrintFlatJson(response.header(),
                          StrCat(IdAndTtl(response.id(), response.ttl()), ",\"Error\":\"\""));
@@ -148,7 +153,7 @@ int List(Session* session) {
       [&] {
         std::string out = HeaderFields(*session, response.header());
         for (const auto& lease : response.leases()) {
-          out += IdField(*session, "ID", static_cast<uint64_t>(lease.id()));
+          out += LeaseIdField(*session, "ID", lease.id());
         }
         return out;
       });

@@ -33,7 +33,11 @@ std::string PairText(const Session& session, const mvccpb::KeyValue& pair, Show 
 }
 
 std::string IdField(const Session& session, std::string_view name, uint64_t id) {
-  const std::string text = session.hex() ? PaddedHex(id) : StrCat(id);
+  return StrCat("\"", name, "\" : ", session.hex() ? Hex(id) : StrCat(id), "\n");
+}
+
+std::string LeaseIdField(const Session& session, std::string_view name, int64_t id) {
+  const std::string text = session.hex() ? PaddedHex(static_cast<uint64_t>(id)) : StrCat(id);
   return StrCat("\"", name, "\" : ", text, "\n");
 }
 
@@ -48,13 +52,11 @@ std::string PairFields(const Session& session, std::string_view prefix,
                        const mvccpb::KeyValue& pair) {
   // An absent previous pair has no lines.
   if (!prefix.empty() && pair.key().empty()) return "";
-  const std::string lease =
-      session.hex() ? PaddedHex(static_cast<uint64_t>(pair.lease())) : StrCat(pair.lease());
   return StrCat("\"", prefix, "Key\" : ", GoQuote(pair.key()), "\n\"", prefix,
                 "CreateRevision\" : ", pair.create_revision(), "\n\"", prefix,
                 "ModRevision\" : ", pair.mod_revision(), "\n\"", prefix,
                 "Version\" : ", pair.version(), "\n\"", prefix, "Value\" : ", GoQuote(pair.value()),
-                "\n\"", prefix, "Lease\" : ", lease, "\n");
+                "\n", LeaseIdField(session, StrCat(prefix, "Lease"), pair.lease()));
 }
 
 std::string RangeFields(const Session& session, const etcdserverpb::RangeResponse& response) {

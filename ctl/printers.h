@@ -27,7 +27,10 @@ std::string PutFields(const Session& session, const etcdserverpb::PutResponse& r
 std::string DeleteFields(const Session& session, const etcdserverpb::DeleteRangeResponse& response);
 // `"cluster_id":1,...`: the header as the leading fields of a flat JSON object.
 std::string HeaderJson(const etcdserverpb::ResponseHeader& header);
+// Ids of clusters and members; with --hex without leading zeros.
 std::string IdField(const Session& session, std::string_view name, uint64_t id);
+// With --hex 16 digits, as leases are shown everywhere.
+std::string LeaseIdField(const Session& session, std::string_view name, int64_t id);
 
 // The formats that are the same for every message: json and protobuf. For the others, `simple` and
 // `fields` are called for their text.

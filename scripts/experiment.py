@@ -68,7 +68,10 @@ def load(args):
 def report(comparison, manifest, out):
     """Table, plots, page. Answers the page's path."""
     terminal.show(comparison)
-    from testbed import plots, report as page  # late: matplotlib takes a second to load
+    from testbed import goals, plots, report as page  # late: matplotlib takes a second to load
+
+    if comparison.experiment.figures:
+        (out / "figures.md").write_text(goals.markdown(comparison), encoding="utf-8")
 
     pictures = plots.Plotter(comparison, out).all() if comparison.good else []
     path = page.render(comparison, manifest, pictures, out)

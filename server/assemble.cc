@@ -53,6 +53,26 @@ absl::Status AddListeners(const std::vector<std::string>& urls, std::string_view
   return absl::OkStatus();
 }
 
+// Names of parts are looked at before a port is bound or a folder made.
+template <class Rows, class NameOf>
+absl::Status CheckName(std::string_view flag, std::string_view value, const Rows& rows,
+                       NameOf name_of) {
+  std::vector<std::string_view> known;
+  for (const auto& row : rows) known.push_back(name_of(row));
+  if (std::find(known.begin(), known.end(), value) != known.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      StrCat(flag, ": unknown value \"", value, "\"; known: ", StrJoin(known, ", ")));
+}
+
+absl::Status CheckNames(const ServerConfig& config) {
+  const auto name_of = [](const auto& row) { return row.name; };
+  QR_RETURN_IF_ERROR(CheckName("--allocator", config.allocator, AllocatorRegistry(), name_of));
+  QR_RETURN_IF_ERROR(
+      CheckName("--transport", config.transport, transport::ServerTransportRegistry(), name_of));
+  return CheckName("--backend", config.backend, kv::KvBackendRegistry(),
+                   [](const auto& row) { return row.traits.name; });
+}
+
 engine::EngineOptions EngineOptionsOf(const ServerConfig& config, Allocator* allocator) {
   engine::EngineOptions options;
   options.allocator = allocator;
@@ -335,6 +355,7 @@ Node::Node(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Node::~Node() { Stop(); }
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config) {
+  QR_RETURN_IF_ERROR(CheckNames(config));
   auto parts = std::make_unique<Parts>(config);
   QR_RETURN_IF_ERROR(parts->Bind());
   if (config.memory_lock && mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "base/clock.h"
+#include "base/concerning.h"
 #include "base/text.h"
 
 namespace quorate::server {
@@ -165,7 +166,10 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
   SetLimits(values, config);
   absl::Status status = SetRaft(values, config);
   if (status.ok()) status = CheckUrls(values, config);
-  if (status.ok()) status = ParseLogLevel(values.GetString("log-level"), &config.log.level);
+  if (status.ok()) {
+    status =
+        Concerning("--log-level", ParseLogLevel(values.GetString("log-level"), &config.log.level));
+  }
   if (!status.ok()) return status;
   config.log.format = values.GetString("log-format") == "console" ? LogConfig::Format::kConsole
                                                                   : LogConfig::Format::kJson;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "backends/kv/folder_swap.h"
+#include "base/concerning.h"
 #include "base/log.h"
 #include "base/status_util.h"
 #include "base/text.h"
@@ -83,7 +84,7 @@ absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
                                     Allocator* allocator) {
   DataDir data;
   const std::string member_dir = config.data_dir + "/member";
-  QR_RETURN_IF_ERROR(env->MakeDirs(member_dir));
+  QR_RETURN_IF_ERROR(Concerning(StrCat("--data-dir ", config.data_dir), env->MakeDirs(member_dir)));
   if (env->Exists(member_dir + "/snap/db") || env->Exists(member_dir + "/wal")) {
     return absl::FailedPreconditionError(
         StrCat("--data-dir ", config.data_dir,
@@ -96,7 +97,8 @@ absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
   absl::StatusOr<std::unique_ptr<log::LogStore>> log = log::OpenSegmentedLog(log_options);
   if (absl::IsNotFound(log.status())) {
     QR_ASSIGN_OR_RETURN(FirstStart start, DecideFirstStart(config));
-    QR_RETURN_IF_ERROR(env->MakeDirs(config.log_dir));
+    const bool own = config.log_dir.starts_with(config.data_dir);
+    QR_RETURN_IF_ERROR(Concerning(own ? "--data-dir" : "--wal-dir", env->MakeDirs(config.log_dir)));
     log = log::CreateSegmentedLog(log_options, start.identity);
     if (log.ok() && !start.bootstrap.empty()) {
       QR_RETURN_IF_ERROR(Bootstrap(start.bootstrap, log->get()));

@@ -77,7 +77,7 @@ bool IsLegacyYamlKey(std::string_view key) {
 absl::Status SetFromYaml(OptionValues& values, const std::string& name, const YamlNode& node,
                          const std::string& file) {
   const OptionSpec* spec = values.Find(name);
-  const std::string where = StrCat(file, ":", node.line());
+  const std::string where = StrCat(file, ":", node.line(), ": ", name);
   if (node.kind() == YamlNode::Kind::kNull) return absl::OkStatus();
   std::string text;
   if (node.kind() == YamlNode::Kind::kList) {
@@ -128,10 +128,12 @@ absl::Status ReadSection(OptionValues& values, const YamlNode& node, const std::
     }
     if (prefix.empty() && IsLegacyYamlKey(key)) continue;
     const std::string name = prefix + key;
-    if (values.Find(name) == nullptr || name == "config-file") {
-      return child.Error(StrCat("unknown key \"", key, "\"; see quorate --help for all keys"));
-    }
-    absl::Status status = SetFromYaml(values, name, child, file);
+    if (name == "config-file") return child.Error("a file cannot name another file");
+    // An unknown name is told with the closest known ones.
+    absl::Status status =
+        values.Find(name) != nullptr
+            ? SetFromYaml(values, name, child, file)
+            : values.Set(name, "", OptionSource::kFile, StrCat(file, ":", child.line()));
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -244,7 +246,7 @@ UsageError ParseCommandLine(const std::vector<std::string>& args,
   parsed->config_file = ConfigFileFrom(parsed->values, environment);
   if (!parsed->config_file.empty()) {
     absl::StatusOr<YamlNode> document = ParseYamlFile(parsed->config_file);
-    if (!document.ok()) return {1, std::string(document.status().message())};
+    if (!document.ok()) return {1, StrCat("--config-file: ", document.status().message())};
     parsed->values = OptionValues(ServerOptionSpecs());
     absl::Status status = ReadSection(parsed->values, *document, "", parsed->config_file);
     if (!status.ok()) return {1, std::string(status.message())};

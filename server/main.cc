@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "base/concerning.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "server/config.h"
@@ -85,11 +87,20 @@ void LogAcceptedWithoutEffect(const OptionValues& values) {
   }
 }
 
+// The flags that a misspelt variable may have meant.
+std::string HintFor(std::string_view variable) {
+  std::string option(variable.substr(sizeof("ETCD_") - 1));
+  for (char& c : option) c = c == '_' ? '-' : absl::ascii_tolower(c);
+  OptionValues values(ServerOptionSpecs());
+  return std::string(values.Set(option, "", OptionSource::kEnvironment, variable).message());
+}
+
 void LogStart(const std::vector<std::string>& args, const ServerConfig& config,
               const ParsedCommandLine& parsed) {
   LogInfo("Running: ", {{"args", args}});
   for (const std::string& name : parsed.warnings) {
-    LogWarn("unrecognized environment variable", {{"environment-variable", name}});
+    LogWarn("unrecognized environment variable",
+            {{"environment-variable", name}, {"hint", HintFor(name)}});
   }
   LogAcceptedWithoutEffect(parsed.values);
   if (config.log_sync == "none") {
@@ -143,7 +154,7 @@ int Main(int argc, char** argv) {
   }
   absl::StatusOr<ServerConfig> config = MakeServerConfig(parsed.values);
   absl::Status status = config.status();
-  if (status.ok()) status = ConfigureLog(config->log);
+  if (status.ok()) status = Concerning("--log-outputs", ConfigureLog(config->log));
   if (!status.ok()) {
     LogWarn("failed to verify flags", {{"error", std::string(status.message())}});
     return 1;

@@ -31,6 +31,8 @@ Json HistogramJson(const Histogram& histogram) {
 Json SeriesJson(const std::vector<SeriesStep>& series, const PhaseRecord& phase,
                 int64_t interval_ns) {
   const int64_t steps = (phase.load_ns + interval_ns - 1) / interval_ns;
+  // What happens at a moment of the phase is compared with the time around it: exactly.
+  const bool with_buckets = !phase.spec->schedule.empty();
   Json rows = Json::array();
   size_t next = 0;
   for (int64_t index = 0; index < steps || next < series.size(); ++index) {
@@ -44,6 +46,12 @@ Json SeriesJson(const std::vector<SeriesStep>& series, const PhaseRecord& phase,
       row["p50_ns"] = series[next].QuantileNs(0.5);
       row["p99_ns"] = series[next].QuantileNs(0.99);
       row["max_ns"] = series[next].max_ns;
+      if (with_buckets) {
+        Json& buckets = row["buckets"] = Json::array();
+        for (const auto& [low, of_bucket] : series[next].buckets) {
+          buckets.push_back({low, of_bucket});
+        }
+      }
     }
     if (there) ++next;
     rows.push_back(std::move(row));
@@ -296,7 +304,8 @@ std::string ResultJson(const Workload& workload, const RunResult& result, const 
   json["program"] = {{"version", QUORATE_VERSION}, {"build_type", QUORATE_BUILD_TYPE}};
   Json& described = json["workload"];
   described["name"] = workload.name;
-  described["file"] = workload.file;
+  // Its folder says nothing to a reader on another machine.
+  described["file"] = workload.file.substr(workload.file.rfind('/') + 1);
   for (const auto& [name, value] : workload.parameters) described["parameters"][name] = value;
   described["effective"] = PrintWorkload(workload);
   json["seed"] = result.seed;

@@ -1,6 +1,7 @@
 #include "backends/kv/lmdb_env.h"
 
 #include <lmdb.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -20,6 +21,8 @@ namespace {
 constexpr size_t kLongKeyBytes = 511;  // MDB_MAXKEYSIZE of Debian's build; checked at open
 constexpr size_t kCrcBytes = sizeof(uint32_t);
 constexpr unsigned kReadersMax = 2048;
+// A disk with less room than this counts as full: above what LMDB writes in one call.
+constexpr uint64_t kFullDiskBytesMax = 2 << 20;
 constexpr uint64_t kMapBytesLeast = 64 << 20;
 constexpr std::string_view kWayOut =
     "restore this member from a snapshot, or remove it from the cluster and add it anew with an "
@@ -75,6 +78,12 @@ LmdbEnv::~LmdbEnv() {
 }
 
 absl::Status LmdbEnv::Error(std::string_view operation, int code) const {
+  // LMDB takes a write that ends short for an I/O error, which is what a disk that runs full does
+  // first.
+  struct statvfs disk {};
+  const bool full = code == EIO && statvfs(dir_.c_str(), &disk) == 0 &&
+                    disk.f_bavail * disk.f_frsize < kFullDiskBytesMax;
+  if (full) code = ENOSPC;
   const std::string text = StrCat("lmdb ", operation, " ", dir_, "/data.mdb: ", mdb_strerror(code));
   switch (code) {
     case MDB_MAP_FULL:

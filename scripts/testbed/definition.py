@@ -2,7 +2,8 @@
 
 A file is strict: an unknown or missing key is an error that names the file, the place and the known
 keys. `settings:` holds named replacements of top-level keys ("quick" for a short run). Only the
-keys of KNOWN exist; see experiments/backends/experiment.yaml for one that uses nearly all.
+keys of KNOWN exist; see experiments/backends/experiment.yaml for one that uses nearly all, and
+experiments/figures/experiment.yaml for `figures:`, values that are to be reached (goals.py).
 """
 
 from dataclasses import dataclass, field
@@ -15,11 +16,14 @@ SERVERS = ("quorate", "etcd-3.7", "etcd-debian")
 
 KNOWN = {
     "experiment": ("name", "question", "hypothesis", "decision", "variants", "workloads",
-                   "repetitions", "seed", "settings"),
+                   "figures", "repetitions", "seed", "settings"),
     "decision": ("baseline", "rules"),
     "rule": ("text", "variant", "workload", "phase", "operation", "metric", "at_most", "at_least"),
     "variant": ("name", "server", "flags", "only_without"),
-    "workload": ("file", "name", "parameters", "duration", "rate"),
+    "workload": ("file", "name", "parameters", "duration", "rate", "repetitions", "restart",
+                 "probe_disk"),
+    "figure": ("text", "workload", "phase", "since", "operation", "metric", "per", "at_most",
+               "beside", "times_better"),
 }
 REQUIRED = {
     "experiment": ("question", "hypothesis", "decision", "variants", "workloads", "repetitions"),
@@ -27,10 +31,14 @@ REQUIRED = {
     "rule": ("text", "variant", "workload", "metric"),
     "variant": ("name", "server"),
     "workload": ("file",),
+    "figure": ("text", "workload", "metric"),
 }
 # What a rule may speak of; metrics.py measures them. All are "less is better" but the throughput.
 METRICS = ("throughput", "p50", "p90", "p99", "p999", "max", "cpu_us_per_op", "bytes_per_payload",
            "peak_rss", "syncs_per_write")
+# What a figure may ask for besides; goals.py says what each is.
+FIGURE_METRICS = (*METRICS, "p99_ratio", "p99_during_ratio", "times_disk", "rss_growth", "rss_end",
+                  "restart_s")
 
 
 class DefinitionError(ValueError):
@@ -52,6 +60,25 @@ class Workload:
     parameters: dict = field(default_factory=dict)
     duration: str | None = None
     rate: str | None = None
+    repetitions: int | None = None  # instead of the experiment's
+    restart: bool = False  # afterwards the server is stopped and its next start is timed
+    probe_disk: bool = False  # the disk is measured around the load
+
+
+@dataclass
+class Figure:
+    """A value that each of our variants is to reach."""
+
+    text: str
+    workload: str
+    metric: str
+    phase: str | None = None
+    since: str | None = None  # the phase it is compared with
+    operation: str | None = None
+    per: str | None = None  # a parameter of the workload: the value is divided by it
+    at_most: float | None = None
+    beside: str | None = None  # a variant of another server: its value divided by ours ...
+    times_better: float | None = None  # ... is at least this
 
 
 @dataclass
@@ -79,6 +106,10 @@ class Experiment:
     workloads: list
     repetitions: int
     seed: int
+    figures: list = field(default_factory=list)
+
+    def repetitions_of(self, workload):
+        return workload.repetitions or self.repetitions
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -155,11 +186,14 @@ def _build(document, path, setting):
     decision = _check("decision", document["decision"], f"{path}: decision")
     rules = [Rule(**_check("rule", r, f"{path}: decision.rules[{i}]"))
              for i, r in enumerate(decision["rules"])]
+    figures = [Figure(**_check("figure", f, f"{path}: figures[{i}]"))
+               for i, f in enumerate(document.get("figures") or [])]
     experiment = Experiment(
         name=document.get("name", path.parent.name), path=path, setting=setting,
         question=document["question"], hypothesis=document["hypothesis"],
         baseline=decision["baseline"], rules=rules, variants=variants, workloads=workloads,
         repetitions=document["repetitions"], seed=document.get("seed", 1),
+        figures=figures,
     )
     _check_meaning(experiment, path)
     return experiment
@@ -189,6 +223,33 @@ def _check_meaning(experiment, path):
             raise DefinitionError(f"{where}: one of at_most and at_least is needed")
         if rule.variant not in names:
             raise DefinitionError(f"{where}: no variant '{rule.variant}'; known: {', '.join(names)}")
+    for workload in experiment.workloads:
+        if workload.repetitions is not None and (
+                not isinstance(workload.repetitions, int) or workload.repetitions < 1):
+            raise DefinitionError(f"{path}: workload '{workload.name}': repetitions: a whole number "
+                                  "of 1 or more is needed")
+    for i, figure in enumerate(experiment.figures):
+        _check_figure(figure, names, experiment.workloads, f"{path}: figures[{i}]")
+
+
+def _check_figure(figure, variants, workloads, where):
+    if figure.metric not in FIGURE_METRICS:
+        raise DefinitionError(f"{where}: unknown metric '{figure.metric}'; "
+                              f"known: {', '.join(FIGURE_METRICS)}")
+    workload = next((w for w in workloads if w.name == figure.workload), None)
+    if workload is None:
+        raise DefinitionError(f"{where}: no workload '{figure.workload}'; "
+                              f"known: {', '.join(w.name for w in workloads)}")
+    if (figure.beside is None) != (figure.times_better is None):
+        raise DefinitionError(f"{where}: beside and times_better go together")
+    if figure.beside is not None and figure.beside not in variants:
+        raise DefinitionError(f"{where}: beside: no variant '{figure.beside}'; "
+                              f"known: {', '.join(variants)}")
+    if figure.per is not None and figure.per not in workload.parameters:
+        raise DefinitionError(f"{where}: per: '{figure.per}' is not a parameter given to "
+                              f"{figure.workload}; given: {', '.join(workload.parameters)}")
+    if figure.metric in ("p99_ratio", "rss_growth") and figure.since is None:
+        raise DefinitionError(f"{where}: {figure.metric} needs 'since', the phase to compare with")
 
 
 def as_twins(experiment):
@@ -199,6 +260,6 @@ def as_twins(experiment):
         Variant(f"{base.name} (again)", base.server, dict(base.flags)),
     ]
     experiment.baseline = experiment.variants[0].name
-    experiment.rules = []
+    experiment.rules, experiment.figures = [], []
     experiment.name += "-aa"
     return experiment

@@ -64,9 +64,9 @@ def machine(data_root):
     }
 
 
-def probe_disk(data_root):
+def probe_disk(data_root, count=300):
     """What one durable append of 256 bytes costs where the servers keep their data."""
-    text = _output(str(bin_dir() / "quorate-bench"), "disk", str(data_root), "--count", "300")
+    text = _output(str(bin_dir() / "quorate-bench"), "disk", str(data_root), "--count", str(count))
     if text is None:
         return None
     probe = json.loads(text)

@@ -73,6 +73,42 @@ def _operations(phase):
             yield name, row, trusted
 
 
+def quantile(buckets, share):
+    """Of [low, count] pairs: the low end of the bucket in which it lies; None of nothing."""
+    total = sum(count for _, count in buckets)
+    seen = 0
+    for low, count in sorted(buckets):
+        seen += count
+        if seen >= share * total:
+            return low
+    return None
+
+
+def around_schedule(row, phase):
+    """The p99 of an operation before the first scheduled thing began and while one was going on,
+    of all steps of the series that it touches."""
+    steps = row.get("series") or []
+    if len(steps) < 2 or not phase.get("schedule"):
+        return {}
+    length = steps[1]["t_ns"] - steps[0]["t_ns"]
+    spans = [(s["at_ns"], s["at_ns"] + s["took_ns"]) for s in phase["schedule"]]
+    before, during = [], []
+    for step in steps:
+        begin, end = step["t_ns"], step["t_ns"] + length
+        if end <= min(at for at, _ in spans):
+            before += step.get("buckets", [])
+        elif any(begin < to and end > at for at, to in spans):
+            during += step.get("buckets", [])
+    found = {"p99_before": quantile(before, 0.99), "p99_during": quantile(during, 0.99)}
+    return {k: v for k, v in found.items() if v}
+
+
+def memory(samples, begin, end):
+    """Resident bytes when a phase ended, and the most while it ran."""
+    rows = [s[RSS] for s in samples if begin <= s[0] <= end]
+    return {"rss_end": rows[-1], "rss_peak": max(rows)} if rows else {}
+
+
 def phase_numbers(phase, samples):
     """The numbers of one measured phase."""
     numbers = {"name": phase["name"], "load_ns": phase["load_ns"], "operations": [], "watchers": []}
@@ -81,7 +117,7 @@ def phase_numbers(phase, samples):
         done += row["ok"]
         errors += row["errors"]
         entry = {"name": name, "op": row["op"], "ok": row["ok"], "errors": row["errors"],
-                 **_latencies(row.get("latency"), trusted)}
+                 **_latencies(row.get("latency"), trusted), **around_schedule(row, phase)}
         if not trusted:
             entry["overloaded"] = True
         numbers["operations"].append(entry)
@@ -92,6 +128,7 @@ def phase_numbers(phase, samples):
     if phase["load_ns"] > 0:
         numbers["throughput"] = done * 1e9 / phase["load_ns"]
     begin = phase["start_wall_ns"]
+    numbers.update(memory(samples, begin, begin + max(phase["load_ns"], 1)))
     cpu = [value_at(samples, CPU, wall) for wall in (begin, begin + phase["load_ns"])]
     if None not in cpu and done:
         numbers["cpu_us_per_op"] = (cpu[1] - cpu[0]) / 1e3 / done
@@ -105,6 +142,10 @@ def run_numbers(result, samples, before, after, usage):
     kernel says about the server process (see runner.py)."""
     numbers = {
         "phases": [phase_numbers(p, samples) for p in result["phases"] if p["measured"]],
+        # Of the rest only what the server held; their times are not kept.
+        "unmeasured": [{"name": p["name"],
+                        **memory(samples, p["start_wall_ns"], p["start_wall_ns"] + p["load_ns"])}
+                       for p in result["phases"] if not p["measured"]],
         "stages": stages(before, after),
         "unsent": sum(load.get("unsent", 0) for p in result["phases"] for load in p["loads"]),
     }
@@ -119,8 +160,9 @@ def run_numbers(result, samples, before, after, usage):
         numbers["syncs_per_write"] = syncs / revisions
     if usage.get("peak_rss"):
         numbers["peak_rss"] = usage["peak_rss"]
-    if usage.get("start_s"):
-        numbers["start_s"] = usage["start_s"]
+    for name in ("start_s", "restart_s", "disk_append_ns"):
+        if usage.get(name):
+            numbers[name] = usage[name]
     return numbers
 
 

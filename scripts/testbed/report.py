@@ -4,7 +4,7 @@ import base64
 import html
 import statistics
 
-from . import figures, terminal
+from . import figures, goals, terminal
 
 # The short table colours a cell by its ratio to the baseline only when the interval leaves out 1.
 LESS_IS_BETTER = {c: c != "throughput" for c in terminal.COLUMNS}
@@ -15,7 +15,7 @@ STYLE = """
 * { box-sizing:border-box; }
 body { margin:0; background:var(--wash); color:var(--ink);
        font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif; }
-main { max-width:1080px; margin:0 auto; padding:40px 24px 80px; }
+main { max-width:1240px; margin:0 auto; padding:40px 24px 80px; }
 header { border-bottom:3px solid var(--accent); padding-bottom:18px; margin-bottom:26px; }
 h1 { font-size:30px; line-height:1.2; margin:0 0 6px; letter-spacing:-.01em; }
 h2 { font-size:20px; margin:44px 0 12px; }
@@ -28,22 +28,25 @@ p { margin:0 0 12px; max-width:75ch; }
 .ask h3, .card h3 { margin:0 0 4px; font-size:13px; text-transform:uppercase; letter-spacing:.06em;
        color:var(--soft); }
 .rules { display:grid; gap:10px; }
-.card { display:grid; grid-template-columns:150px 1fr auto; gap:16px; align-items:center;
+.card { display:grid; grid-template-columns:130px minmax(0,1fr) minmax(0,300px); gap:16px;
+       align-items:center;
        border-left:5px solid var(--soft); padding:12px 18px; }
 .card.holds { border-left-color:var(--good); } .card.holds b { color:var(--good); }
 .card.fails { border-left-color:var(--bad); } .card.fails b { color:var(--bad); }
 .card.open { border-left-color:var(--open); } .card.open b { color:var(--open); }
-.card .number { font-variant-numeric:tabular-nums; white-space:nowrap; color:var(--soft); }
+.card .number { font-variant-numeric:tabular-nums; color:var(--soft); font-size:14px;
+       text-align:right; overflow-wrap:anywhere; }
 .wide { overflow-x:auto; padding:6px 10px; }
-table { border-collapse:collapse; width:100%; font-size:14px; font-variant-numeric:tabular-nums; }
-th { font-weight:600; color:var(--soft); text-align:right; padding:8px 10px;
-     border-bottom:1px solid var(--line); white-space:nowrap; }
+table { border-collapse:collapse; width:100%; font-size:13.5px; font-variant-numeric:tabular-nums; }
+th { font-weight:600; color:var(--soft); text-align:right; padding:8px; vertical-align:bottom;
+     border-bottom:1px solid var(--line); }
 th:first-child, td:first-child { text-align:left; }
-td { padding:5px 10px; text-align:right; border-bottom:1px solid #f1f5f9; white-space:nowrap; }
+td { padding:5px 8px; text-align:right; border-bottom:1px solid #f1f5f9; white-space:nowrap; }
 td small { display:block; color:var(--soft); font-size:11.5px; line-height:1.2; }
 tr.group td { font-weight:600; padding-top:14px; color:var(--accent); border-bottom-color:var(--line); }
 td.better { color:var(--good); } td.worse { color:var(--bad); }
-td.text { white-space:normal; text-align:left; }
+td.text, th.text { white-space:normal; text-align:left; }
+td.reached { color:var(--good); } td.missed { color:var(--bad); } td.unknown { color:var(--open); }
 figure { margin:0 0 18px; }
 figure img { width:100%; height:auto; display:block; }
 figcaption { margin-bottom:8px; } figcaption b { font-size:17px; }
@@ -64,7 +67,7 @@ def esc(text):
 def render(comparison, manifest, plots, out):
     experiment = comparison.experiment
     parts = [_head(experiment, manifest), _warnings(comparison, manifest), _ask(experiment),
-             _verdicts(comparison), _short_table(comparison)]
+             _goals(comparison), _verdicts(comparison), _short_table(comparison)]
     parts.append("<h2>Pictures</h2>" + "".join(_figure(p) for p in plots))
     parts += [_all_ratios(comparison), _runs(comparison), _provenance(comparison, manifest)]
     page = (f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -108,6 +111,37 @@ def _warnings(comparison, manifest):
 def _ask(experiment):
     return (f"<div class=ask><div><h3>Question</h3>{esc(experiment.question)}</div>"
             f"<div><h3>Hypothesis</h3>{esc(experiment.hypothesis)}</div></div>")
+
+
+GOAL_KINDS = {goals.REACHED: "reached", goals.MISSED: "missed", goals.UNKNOWN: "unknown"}
+
+
+def _goals(comparison):
+    rows = goals.rows(comparison)
+    if not rows:
+        return ""
+    others = goals.peers(comparison)
+    reached = sum(r.verdict == goals.REACHED for r in rows)
+    counted = sum(r.verdict in GOAL_KINDS for r in rows)
+    cells, last = [], None
+    for row in rows:
+        if row.figure is not last:
+            last = row.figure
+            cells.append(f"<tr class=group><td colspan={5 + len(others)} style='white-space:normal'>"
+                         f"{esc(row.figure.text)}</td></tr>")
+        beside = "".join(f"<td>{esc(goals.text(row.figure, goals.value(comparison, row.figure, name)))}"
+                         "</td>" for name in others)
+        times = f"{figures.three(row.times)}×" if row.times is not None else ""
+        cells.append(f"<tr><td>{esc(row.variant)}</td><td class=text>{esc(goals.asked(row.figure))}</td>"
+                     f"<td>{esc(goals.text(row.figure, row.value))}</td>{beside}<td>{times}</td>"
+                     f"<td class='{GOAL_KINDS.get(row.verdict, '')}'>{esc(row.verdict)}</td></tr>")
+    headings = "".join(f"<th>{esc(name)}</th>" for name in others)
+    missing = "".join(f"<li>{esc(line)}</li>" for line in goals.gaps(comparison))
+    return (f"<h2>Figures: {reached} of {counted} reached</h2><p class=caption>Medians over the "
+            "repetitions. <i>less</i>: the other server's value divided by ours.</p>"
+            "<div class=wide><table><tr><th></th><th class=text>asked</th><th>measured</th>"
+            f"{headings}<th>less</th><th></th></tr>{''.join(cells)}</table></div>"
+            + (f"<h3>Gaps</h3><ul>{missing}</ul>" if missing else ""))
 
 
 def _verdicts(comparison):

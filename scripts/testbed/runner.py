@@ -1,11 +1,12 @@
 """Runs an experiment: all combinations, interleaved in random order, each on a fresh server.
 
 What one run leaves in results/<run>/runs/<name>/: result.json (what quorate-bench measured, raw),
-samples.json (CPU, memory, bytes written over time), metrics-before.txt and metrics-after.txt
-(/metrics around the load), workload.yaml (effective), bench.log, server.log and run.json (what was
-started, how it ended, the numbers that are compared).
+samples.json (CPU, memory, bytes written over time), metrics-before.txt.gz and metrics-after.txt.gz
+(/metrics around the load), workload.yaml (effective), bench.log, server.log (its middle left out if
+it is long) and run.json (what was started, how it ended, the numbers that are compared).
 """
 
+import gzip
 import json
 import os
 import random
@@ -20,6 +21,7 @@ from .definition import ROOT
 from .sampler import Sampler, peak_rss, write_bytes
 
 BENCH_TIMEOUT_S = 3600
+LOG_END_BYTES = 16 << 10
 OUTCOMES = {0: "complete", 1: "failed", 2: "failed", 3: "void", 130: "partial"}
 
 
@@ -29,6 +31,20 @@ class Interrupted(Exception):
 
 def _write(path, text):
     Path(path).write_text(text, encoding="utf-8")
+
+
+def _write_packed(path, text):
+    """The same text makes the same file."""
+    Path(path).write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def _shorten(path):
+    """Of a long log the beginning and the end."""
+    text = path.read_bytes()
+    if len(text) > 2 * LOG_END_BYTES:
+        left_out = len(text) - 2 * LOG_END_BYTES
+        path.write_bytes(text[:LOG_END_BYTES] + f"\n... {left_out} bytes left out ...\n".encode() +
+                         text[-LOG_END_BYTES:])
 
 
 def _compact(value):
@@ -80,8 +96,10 @@ class Runner:
         whatever drifts on the machine meets all variants alike."""
         present = [v for v in self.experiment.variants if v.name not in self.absent]
         rows = []
-        for repetition in range(self.experiment.repetitions):
-            block = [(repetition, w, v) for w in self.experiment.workloads for v in present]
+        rounds = max(map(self.experiment.repetitions_of, self.experiment.workloads), default=0)
+        for repetition in range(rounds):
+            block = [(repetition, w, v) for w in self.experiment.workloads for v in present
+                     if repetition < self.experiment.repetitions_of(w)]
             random.Random(f"{self.experiment.seed}/{repetition}").shuffle(block)
             rows += block
         return rows
@@ -123,6 +141,8 @@ class Runner:
                 self._measure(server, workload, folder, run)
                 usage = run.pop("_usage")
                 usage["written_at_end"] = _written_after_stop(server)
+                if workload.restart and run["outcome"] == "complete":
+                    usage["restart_s"] = server.restart()
         except servers.ServerError as error:
             run.update(outcome="not started", reason=str(error))
             usage = {}
@@ -132,6 +152,8 @@ class Runner:
             run["server_exit"] = code
         if run["outcome"] == "complete":
             self._evaluate(folder, run, usage)
+        if (folder / "server.log").exists():
+            _shorten(folder / "server.log")
         _write(folder / "run.json", _compact(run))
         return run
 
@@ -139,7 +161,7 @@ class Runner:
         """Drives the running server and leaves the raw files."""
         usage = {"start_s": server.start_s, "written_at_start": write_bytes(server.pid)}
         run["_usage"] = usage
-        _write(folder / "metrics-before.txt", server.metrics())
+        _write_packed(folder / "metrics-before.txt.gz", server.metrics())
         command = [str(servers.bin_dir() / "quorate-bench"), "run", str(ROOT / workload.file),
                    f"--endpoints={server.endpoint}", f"--out={folder / 'result.json'}", "--plain"]
         for name, value in workload.parameters.items():
@@ -149,18 +171,31 @@ class Runner:
         if workload.rate:
             command.append(f"--rate={workload.rate}")
         run["loadavg"] = os.getloadavg()[0]
+        probes = [self._probe(workload)]
         with Sampler(server.pid) as sampler, open(folder / "bench.log", "wb") as log:
             code = _drive(command, log)
+        probes.append(self._probe(workload))
+        text = (folder / "bench.log").read_text(encoding="utf-8", errors="replace")
+        _write(folder / "bench.log", text.replace(f"{folder}/", "").replace(f"{ROOT}/", ""))
+        if None not in probes:
+            usage["disk_append_ns"] = sum(probes) / len(probes)
         run["outcome"] = OUTCOMES.get(code, "failed")
         if server.process.poll() is not None:
             run.update(outcome="failed", reason=f"the server ended with {server.process.returncode}")
         else:
-            _write(folder / "metrics-after.txt", server.metrics())
+            _write_packed(folder / "metrics-after.txt.gz", server.metrics())
             usage["peak_rss"] = peak_rss(server.pid)
         if run["outcome"] != "complete" and "reason" not in run:
             run["reason"] = _last_line(folder / "bench.log")
         _write(folder / "samples.json",
                _compact({"fields": Sampler.FIELDS, "rows": sampler.samples}))
+
+    def _probe(self, workload):
+        """Median of an append and fdatasync, on the server's disk while the server rests."""
+        if not workload.probe_disk:
+            return None
+        probe = manifest.probe_disk(self.data_root, count=2000)
+        return probe["growing"]["median_ns"] if probe else None
 
     def _evaluate(self, folder, run, usage):
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
@@ -168,13 +203,24 @@ class Runner:
             raise servers.ServerError("quorate-bench is not a release build: results come from "
                                       "release builds only (./dev build)")
         _write(folder / "workload.yaml", result["workload"]["effective"])
-        _write(folder / "result.json", _compact(result))  # the same, without the line breaks
         if None not in (usage["written_at_start"], usage["written_at_end"]):
             usage["written_bytes"] = usage["written_at_end"] - usage["written_at_start"]
         samples = json.loads((folder / "samples.json").read_text(encoding="utf-8"))["rows"]
-        before, after = (metrics.parse_prometheus((folder / f"metrics-{when}.txt").read_text())
-                         for when in ("before", "after"))
+        before, after = (metrics.parse_prometheus(
+            gzip.decompress((folder / f"metrics-{when}.txt.gz").read_bytes()).decode())
+            for when in ("before", "after"))
         run["numbers"] = metrics.run_numbers(result, samples, before, after, usage)
+        _write(folder / "result.json", _compact(_lean(result)))
+
+
+def _lean(result):
+    """Without the buckets of the steps, once the numbers that need them are taken: they are the
+    bulk of a result."""
+    for phase in result["phases"]:
+        for row in [o for load in phase["loads"] for o in load["operations"]] + phase["watchers"]:
+            for step in row.get("series") or []:
+                step.pop("buckets", None)
+    return result
 
 
 def _drive(command, log):

@@ -2,7 +2,7 @@
 
 import sys
 
-from . import figures
+from . import figures, goals
 
 COLUMNS = ("throughput", "p50", "p99", "p999", "cpu_us_per_op", "syncs_per_write",
            "bytes_per_payload", "peak_rss")
@@ -29,6 +29,7 @@ def lines_after(comparison):
     for rule, found, verdict, why in comparison.verdicts():
         detail = f": {found}" if found else f": {why}"
         out.append(f"{verdict.upper():<14} {rule.text}{detail}")
+    out += figure_lines(comparison)
     for variant, why in comparison.absent.items():
         out.append(f"NOT RUN        {variant}: {why}")
     for run in comparison.bad:
@@ -39,6 +40,18 @@ def lines_after(comparison):
             out.append(f"ATTENTION      run {run['number']} ({run['workload']}, {run['variant']}): "
                        f"the server ended with status {run['server_exit']} when it was stopped")
     return out
+
+
+def figure_lines(comparison):
+    """Each figure that was asked for, and below them one line per gap."""
+    rows = goals.rows(comparison)
+    lines = []
+    for row in rows:
+        times = f" ({figures.three(row.times)}x less)" if row.times is not None else ""
+        lines.append(f"{row.verdict.upper():<14} {row.figure.text}, {row.variant}: "
+                     f"{goals.text(row.figure, row.value)}{times}; asked {goals.asked(row.figure)}")
+    gaps = goals.gaps(comparison)
+    return lines + [f"GAP            {line}" for line in gaps]
 
 
 def show(comparison):

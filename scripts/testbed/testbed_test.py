@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from testbed import definition, intervals, metrics, sampler, terminal  # noqa: E402
+from testbed import definition, goals, intervals, metrics, sampler, terminal  # noqa: E402
 from testbed.comparison import Comparison, Slot  # noqa: E402
 from testbed.definition import DefinitionError  # noqa: E402
 
@@ -172,6 +172,27 @@ class Metrics(unittest.TestCase):
         self.assertIsNone(sampler.value_at(SAMPLES, 1, -1))
 
 
+    def test_a_scheduled_thing_splits_the_series_exactly(self):
+        step = 10**8
+        series = [{"t_ns": i * step, "buckets": [[1000 * (10 if i in (4, 5) else 1), 100]]}
+                  for i in range(10)]
+        compaction = {"kind": "compact", "at_ns": 4 * step + 1, "took_ns": step}
+        row = {"series": series}
+        self.assertEqual(metrics.around_schedule(row, {"schedule": [compaction]}),
+                         {"p99_before": 1000, "p99_during": 10000})
+        self.assertEqual(metrics.around_schedule(row, {"schedule": []}), {})
+
+    def test_quantiles_of_buckets(self):
+        self.assertEqual(metrics.quantile([[5, 1], [1, 99]], 0.99), 1)
+        self.assertEqual(metrics.quantile([[5, 2], [1, 98]], 0.99), 5)
+        self.assertIsNone(metrics.quantile([], 0.5))
+
+    def test_memory_of_a_phase(self):
+        rows = [(0, 0, 50, 0), (1, 0, 70, 0), (2, 0, 60, 0), (3, 0, 90, 0)]
+        self.assertEqual(metrics.memory(rows, 0, 2), {"rss_end": 60, "rss_peak": 70})
+        self.assertEqual(metrics.memory(rows, 7, 9), {})
+
+
 class Sampling(unittest.TestCase):
     def test_cpu_of_another_process_with_its_ended_threads(self):
         code = ("import threading,sys\nt=threading.Thread(target=lambda:sum(range(3000000)))\n"
@@ -244,6 +265,75 @@ class Comparisons(unittest.TestCase):
         compared = Comparison(self.experiment, [run("a", 0, 0, "failed")], {})
         self.assertEqual(terminal.table(compared)[1], [])
         self.assertIn("failed", "\n".join(terminal.lines_after(compared)))
+
+
+FIGURES = GOOD.replace("- {name: b, server: quorate}", "- {name: b, server: etcd-3.7}").replace(
+    "repetitions: 3", """repetitions: 3
+figures:
+  - {text: cheap, workload: write-throughput, metric: cpu_us_per_op, at_most: 50}
+  - {text: cheaper, workload: write-throughput, metric: cpu_us_per_op, beside: b, times_better: 5}
+  - {text: per client, workload: write-throughput, metric: cpu_us_per_op, per: clients}
+""").replace("  - file: workloads/scripts/write-throughput.yaml",
+             "  - {file: workloads/scripts/write-throughput.yaml, parameters: {clients: 4}}")
+
+
+class Goals(unittest.TestCase):
+    def experiment(self, text=FIGURES):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "experiment.yaml"
+            path.write_text(text)
+            return definition.load(path)
+
+    def rows(self, ours, theirs, absent=None):
+        runs = [run("a", i, 1e5 * v) for i, v in enumerate(ours)]
+        runs += [run("b", i, 1e5 * v) for i, v in enumerate(theirs)]
+        self.comparison = Comparison(self.experiment(), runs, absent or {})
+        return goals.rows(self.comparison)
+
+    def test_medians_decide(self):
+        cheap, cheaper, per_client = self.rows([40, 45, 400], [300, 200, 250])
+        self.assertEqual((cheap.value, cheap.verdict), (45, goals.REACHED))
+        self.assertAlmostEqual(cheaper.times, 250 / 45)
+        self.assertEqual(cheaper.verdict, goals.REACHED)
+        self.assertEqual((per_client.value, per_client.verdict), (45 / 4, goals.SHOWN))
+        self.assertEqual(goals.gaps(self.comparison), [])
+
+    def test_a_gap_has_one_line_with_what_was_asked(self):
+        self.rows([60], [100])
+        first, second = goals.gaps(self.comparison)
+        self.assertEqual(first, "NOT REACHED: cheap, a: 60.0 µs, asked at most 50.0 µs")
+        self.assertIn("1.67x less than b", second)
+        page = goals.markdown(self.comparison)
+        self.assertIn("# Figures: 0 of 2 reached", page)
+        self.assertIn(f"- {first}", page)
+
+    def test_a_server_that_did_not_run_decides_nothing(self):
+        cheap, cheaper, _ = self.rows([40], [], {"b": "it was not built"})
+        self.assertEqual(cheap.verdict, goals.REACHED)
+        self.assertEqual((cheaper.verdict, cheaper.why), (goals.UNKNOWN, "b: it was not built"))
+
+    def test_phases_are_compared_within_a_run(self):
+        measured = run("a", 0, 4e6)
+        numbers = measured["numbers"]
+        quiet = {"name": "quiet", "rss_end": 100, "operations": [
+            {"name": "put", "op": "put", "ok": 5, "p99": 2e6}], "watchers": []}
+        busy = {"name": "busy", "rss_peak": 130, "operations": [
+            {"name": "writes.put", "op": "put", "ok": 5, "p50": 6e5, "p99": 5e6}], "watchers": []}
+        numbers["phases"], numbers["disk_append_ns"] = [quiet, busy], 4e5
+        ask = {"text": "x", "workload": "w", "phase": "busy", "since": "quiet", "operation": "put"}
+        found = {metric: goals.of_run(measured, definition.Figure(metric=metric, **ask))
+                 for metric in ("p99_ratio", "rss_growth", "times_disk", "restart_s")}
+        self.assertEqual(found, {"p99_ratio": 2.5, "rss_growth": 30, "times_disk": 1.5,
+                                 "restart_s": None})
+
+    def test_figures_are_strict(self):
+        for wrong, words in ((("metric: cpu_us_per_op, per", "metric: speed, per"), "unknown metric"),
+                             (("per: clients", "per: cats"), "'cats' is not a parameter"),
+                             (("beside: b, times_better: 5", "beside: b"), "go together"),
+                             (("beside: b", "beside: c"), "no variant 'c'")):
+            with self.assertRaises(DefinitionError) as caught:
+                self.experiment(FIGURES.replace(*wrong))
+            self.assertIn(words, str(caught.exception))
 
 
 class Pages(unittest.TestCase):

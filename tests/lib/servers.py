@@ -49,6 +49,7 @@ class Server:
         self.log_path = os.path.join(self.root, "server.log")
         self.client_port, self.peer_port = free_ports(2)
         self.keep_ports = keep_ports
+        self.environment = {}  # beside what every server gets
         self.process = None
 
     @property
@@ -80,6 +81,7 @@ class Server:
         for name, value in os.environ.items():
             if name.endswith("SAN_OPTIONS"):
                 environment[name] = value
+        environment.update(self.environment)
         self.process = subprocess.Popen(
             self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
         )
