@@ -26,7 +26,7 @@ namespace {
 
 using etcdserverpb::Member;
 
-constexpr int64_t kAskTimeoutNs = kNanosPerSecond;        // one peer, as etcd
+constexpr int64_t kAskTimeoutNs = kNanosPerSecond;  // one peer, as etcd
 constexpr int64_t kLookUpPatienceNs = 30 * kNanosPerSecond;
 
 uint64_t FirstEightBytesOfSha1(const std::string& data) {
@@ -111,7 +111,8 @@ absl::StatusOr<RemoteCluster> AskForMembers(const std::vector<std::string>& urls
     absl::StatusOr<std::vector<Member>> members = ParseMembersJson(answer->body);
     const std::string id_text = answer->Header("x-etcd-cluster-id");
     uint64_t id = 0;
-    const auto [end, error] = std::from_chars(id_text.data(), id_text.data() + id_text.size(), id, 16);
+    const auto [end, error] =
+        std::from_chars(id_text.data(), id_text.data() + id_text.size(), id, 16);
     if (answer->status != 200 || !members.ok() || error != std::errc() ||
         end != id_text.data() + id_text.size()) {
       LogWarn("failed to unmarshal cluster response",
@@ -136,15 +137,14 @@ std::vector<std::string> UrlsOfOthers(const std::vector<Member>& members, uint64
 absl::Status CheckAdvertised(const ServerConfig& config, const Member& self) {
   std::vector<std::string> advertised = config.advertise_peer_urls;
   std::sort(advertised.begin(), advertised.end());
-  QR_ASSIGN_OR_RETURN(const bool equal,
-                      PeerUrlsEqual(UrlsOf(self), advertised, kLookUpPatienceNs));
+  QR_ASSIGN_OR_RETURN(const bool equal, PeerUrlsEqual(UrlsOf(self), advertised, kLookUpPatienceNs));
   if (equal) return absl::OkStatus();
   // Whichever side lacks one of the other's.
   for (const std::string& url : self.peerurls()) {
     if (std::find(advertised.begin(), advertised.end(), url) != advertised.end()) continue;
     return absl::InvalidArgumentError(
-        StrCat("--initial-cluster has ", url, " but missing from --initial-advertise-peer-urls=",
-               StrJoin(advertised, ",")));
+        StrCat("--initial-cluster has ", url,
+               " but missing from --initial-advertise-peer-urls=", StrJoin(advertised, ",")));
   }
   return absl::InvalidArgumentError(
       StrCat("--initial-advertise-peer-urls has ", StrJoin(advertised, ","),
@@ -176,8 +176,8 @@ absl::StatusOr<FirstStart> JoinExisting(const ServerConfig& config, std::vector<
   const Member self = *FindByName(members, config.name);
   absl::StatusOr<RemoteCluster> there = AskForMembers(UrlsOfOthers(members, self.id()));
   if (!there.ok()) {
-    return absl::UnavailableError(StrCat("cannot fetch cluster info from peer urls: ",
-                                         there.status().message()));
+    return absl::UnavailableError(
+        StrCat("cannot fetch cluster info from peer urls: ", there.status().message()));
   }
   const auto mismatch = [&](std::string_view why) {
     return absl::FailedPreconditionError(

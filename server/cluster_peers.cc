@@ -32,14 +32,18 @@ std::vector<std::string> UrlsOf(const etcdserverpb::Member& member) {
 
 }  // namespace
 
-void ClusterPeers::Connect(const Parts& parts, const std::vector<etcdserverpb::Member>& members,
+void ClusterPeers::Connect(const Parts& parts, const engine::Engine& engine,
                            const std::vector<etcdserverpb::Member>& others) {
   parts_ = parts;
   for (const etcdserverpb::Member& member : others) AddOrUpdate(member);
-  for (const etcdserverpb::Member& member : members) {
+  for (const etcdserverpb::Member& member : engine.members()) {
     known_[member.id()] = member;
     AddOrUpdate(member);
   }
+  for (const MemberId removed : engine.removed_members()) {
+    if (removed != options_.identity.member) parts_.links->RemovePeer(removed);
+  }
+  version_ = engine.cluster_version();
 }
 
 std::vector<MemberId> ClusterPeers::ConnectedVoters(const consensus::ConfState& members) const {
@@ -151,8 +155,9 @@ void ClusterPeers::SendSnapshot(consensus::Message message) {
                    {"remote-peer-id", HexText(to.value())},
                    {"took", FormatGoDuration(parts_.clock->MonotonicNs() - start_ns)}});
         } else {
-          LogWarn("failed to send database snapshot",
-                  {{"snapshot-index", index.value()}, {"remote-peer-id", HexText(to.value())}, status});
+          LogWarn(
+              "failed to send database snapshot",
+              {{"snapshot-index", index.value()}, {"remote-peer-id", HexText(to.value())}, status});
         }
         ReportSnapshot(to, status.ok() ? consensus::SnapshotResult::kDelivered
                                        : consensus::SnapshotResult::kFailed);
@@ -161,26 +166,25 @@ void ClusterPeers::SendSnapshot(consensus::Message message) {
 
 void ClusterPeers::Install(consensus::InstallRequest request) {
   const consensus::SnapshotMeta meta = std::move(request.meta);
-  parts_.backend_writer->Run(
-      [this, meta](kv::KvBackend&) -> std::optional<BackendWriter::Replaced> {
-        std::optional<MemberState::Installed> installed =
-            parts_.state->Install(meta, [this, &meta] {
-              std::promise<void> done;
-              LogTask task;
-              task.reset = LogReset{meta.index, meta.term, [&done] { done.set_value(); }};
-              parts_.log_writer->Submit(std::move(task));
-              done.get_future().wait();
-            });
-        if (!installed) {
-          parts_.loop->Run([meta](Replica& replica) { replica.SnapshotAbandoned(meta); });
-          return std::nullopt;
-        }
-        const BackendWriter::Replaced replaced{installed->backend.get(), meta.index};
-        parts_.loop->Run([this, meta, installed = *std::move(installed)](Replica& replica) mutable {
-          Installed(replica, meta, std::move(installed));
-        });
-        return replaced;
-      });
+  parts_.backend_writer->Run([this,
+                              meta](kv::KvBackend&) -> std::optional<BackendWriter::Replaced> {
+    std::optional<MemberState::Installed> installed = parts_.state->Install(meta, [this, &meta] {
+      std::promise<void> done;
+      LogTask task;
+      task.reset = LogReset{meta.index, meta.term, [&done] { done.set_value(); }};
+      parts_.log_writer->Submit(std::move(task));
+      done.get_future().wait();
+    });
+    if (!installed) {
+      parts_.loop->Run([meta](Replica& replica) { replica.SnapshotAbandoned(meta); });
+      return std::nullopt;
+    }
+    const BackendWriter::Replaced replaced{installed->backend.get(), meta.index};
+    parts_.loop->Run([this, meta, installed = *std::move(installed)](Replica& replica) mutable {
+      Installed(replica, meta, std::move(installed));
+    });
+    return replaced;
+  });
 }
 
 void ClusterPeers::Installed(Replica& replica, const consensus::SnapshotMeta& meta,
@@ -239,7 +243,42 @@ void ClusterPeers::Removed() {
   options_.removed();
 }
 
+void ClusterPeers::LogVersion(const engine::Engine& engine) {
+  const std::string version = engine.cluster_version();
+  if (version == version_) return;
+  const std::string shown = version.substr(0, version.rfind('.'));
+  const std::string cluster = HexText(options_.identity.cluster.value());
+  const std::string self = HexText(options_.identity.member.value());
+  if (version_.empty()) {
+    LogInfo("set initial cluster version",
+            {{"cluster-id", cluster}, {"local-member-id", self}, {"cluster-version", shown}});
+  } else {
+    LogInfo("updated cluster version", {{"cluster-id", cluster},
+                                        {"local-member-id", self},
+                                        {"from", version_.substr(0, version_.rfind('.'))},
+                                        {"to", shown}});
+  }
+  LogInfo("cluster version is updated", {{"cluster-version", shown}});
+  version_ = version;
+}
+
+// Raft steps aside by itself; the reason is worth a line.
+void ClusterPeers::LogDiskStall(const Replica& replica) {
+  const bool stalled = replica.raft().status().disk_stalled;
+  if (stalled == disk_stalled_) return;
+  disk_stalled_ = stalled;
+  if (stalled) {
+    LogWarn("the log's disk makes no progress; this member does not lead while that lasts",
+            {{"local-member-id", HexText(options_.identity.member.value())}});
+  } else {
+    LogInfo("the log's disk makes progress again",
+            {{"local-member-id", HexText(options_.identity.member.value())}});
+  }
+}
+
 void ClusterPeers::Ticked(Replica& replica) {
+  LogVersion(replica.engine());
+  LogDiskStall(replica);
   for (const auto& [id, member] : known_) {
     const int64_t since_ns = parts_.links->ActiveSinceNs(MemberId(id));
     replica.SetConnectedSince(MemberId(id),

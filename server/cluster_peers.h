@@ -42,9 +42,9 @@ class ClusterPeers final : public PeerSide, public transport::PeerEvents {
   };
   explicit ClusterPeers(const Options& options) : options_(options) {}
 
-  // Before the loop and the links start. `members`: as the engine knows them; `others`: whom a first
-  // start knows of besides.
-  void Connect(const Parts& parts, const std::vector<etcdserverpb::Member>& members,
+  // Before the loop and the links start. `others`: whom a first start knows of, though the engine
+  // does not yet.
+  void Connect(const Parts& parts, const engine::Engine& engine,
                const std::vector<etcdserverpb::Member>& others);
 
   // Voters but this one that are connected, the longest connected first. Any thread.
@@ -74,10 +74,14 @@ class ClusterPeers final : public PeerSide, public transport::PeerEvents {
   void ReleaseOld(Replica& replica);
   void AddOrUpdate(const etcdserverpb::Member& member);
   void Forget(const etcdserverpb::Member& member);
+  void LogVersion(const engine::Engine& engine);
+  void LogDiskStall(const Replica& replica);
 
   const Options options_;
   Parts parts_;
   std::map<uint64_t, etcdserverpb::Member> known_;  // the engine's, as last seen; replica thread
+  std::string version_;                             // the cluster's, as last logged; replica thread
+  bool disk_stalled_ = false;
   std::atomic<bool> removed_{false};
 
   std::mutex prepared_mutex_;

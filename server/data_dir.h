@@ -22,7 +22,7 @@ struct DataDir {
   std::unique_ptr<log::LogStore> log;
   std::unique_ptr<RevocableBackend> backend;
   log::LogIdentity identity;
-  bool fresh = false;  // this start made the member
+  bool fresh = false;                       // this start made the member
   std::vector<etcdserverpb::Member> known;  // fresh: whom the first start knows of
 };
 

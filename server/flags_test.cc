@@ -74,8 +74,7 @@ TEST_CASE("an unknown key of the file is named with its line") {
 
 TEST_CASE("what is not here yet is refused, not ignored") {
   ParsedCommandLine parsed = Fresh();
-  for (const char* flag : {"--auto-tls", "--cert-file=x",
-                           "--auto-compaction-retention=1"}) {
+  for (const char* flag : {"--auto-tls", "--cert-file=x", "--auto-compaction-retention=1"}) {
     const UsageError error = Parse({flag}, &parsed);
     INFO(flag);
     CHECK(error.exit_code == 1);

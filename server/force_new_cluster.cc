@@ -56,15 +56,13 @@ absl::Status ForceNewCluster(const ServerConfig& config, const engine::Engine& e
   }
   for (const MemberId member : members.Members()) {
     if (member == self) continue;
-    const consensus::ConfChange change =
-        ChangeOf(consensus::ConfChangeType::kRemoveMember, member);
+    const consensus::ConfChange change = ChangeOf(consensus::ConfChangeType::kRemoveMember, member);
     forced.push_back(EntryOf(change, state.term, ++state.commit));
   }
-  LogInfo("forcing restart member",
-          {{"cluster-id", HexText(log->identity().cluster.value())},
-           {"local-member-id", HexText(self.value())},
-           {"wal-commit-index", commit_before.value()},
-           {"commit-index", state.commit.value()}});
+  LogInfo("forcing restart member", {{"cluster-id", HexText(log->identity().cluster.value())},
+                                     {"local-member-id", HexText(self.value())},
+                                     {"wal-commit-index", commit_before.value()},
+                                     {"commit-index", state.commit.value()}});
   if (forced.empty()) return absl::OkStatus();
   QR_RETURN_IF_ERROR(log->Append(forced, &state));
   return log->Sync();

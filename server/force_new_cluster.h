@@ -1,5 +1,5 @@
-// --force-new-cluster: a member of a cluster that has lost its quorum becomes the only member of its
-// own, with the data that it has (wire facts, lifecycle §7).
+// --force-new-cluster: a member of a cluster that has lost its quorum becomes the only member of
+// its own, with the data that it has (wire facts, lifecycle §7).
 #pragma once
 
 #include "absl/status/status.h"

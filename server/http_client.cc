@@ -43,8 +43,7 @@ class Exchange {
 
  private:
   absl::Status Failed(std::string_view what) const {
-    return absl::UnavailableError(
-        StrCat(call_.method, " ", call_.url, call_.path, ": ", what));
+    return absl::UnavailableError(StrCat(call_.method, " ", call_.url, call_.path, ": ", what));
   }
   absl::Status Wait(int fd, short events);
   absl::StatusOr<std::unique_ptr<Socket>> Connect(const std::string& host, uint16_t port);
@@ -150,9 +149,9 @@ absl::StatusOr<HttpAnswer> Exchange::Run() {
   const auto& [host, port] = *endpoint;
   QR_ASSIGN_OR_RETURN(const std::unique_ptr<Socket> connection, Connect(host, port));
   const bool is_v6 = host.find(':') != std::string::npos;
-  std::string request =
-      StrCat(call_.method, " ", call_.path, " HTTP/1.1\r\nHost: ",
-             is_v6 ? StrCat("[", host, "]") : host, ":", port, "\r\nConnection: close\r\n");
+  std::string request = StrCat(call_.method, " ", call_.path,
+                               " HTTP/1.1\r\nHost: ", is_v6 ? StrCat("[", host, "]") : host, ":",
+                               port, "\r\nConnection: close\r\n");
   for (const auto& [name, value] : call_.headers) StrAppend(&request, name, ": ", value, "\r\n");
   if (call_.method != "GET" || !call_.body.empty()) {
     StrAppend(&request, "Content-Length: ", call_.body.size(), "\r\n");

@@ -30,7 +30,10 @@ class MemberState::Incoming final : public transport::SnapshotSink {
  public:
   Incoming(MemberState* state, const kv::Installation& incoming,
            std::unique_ptr<RevocableBackend> backend)
-      : state_(state), incoming_(incoming), backend_(std::move(backend)), importer_(backend_.get()) {}
+      : state_(state),
+        incoming_(incoming),
+        backend_(std::move(backend)),
+        importer_(backend_.get()) {}
   ~Incoming() override {
     if (!finished_) state_->EndReceiving(std::nullopt);
   }
@@ -123,8 +126,8 @@ std::unique_ptr<transport::SnapshotSink> MemberState::Receive(const kv::Installa
   const std::string& dir = options_.config->backend_dir;
   absl::Status status = kv::ClearIncoming(options_.env, dir);
   if (status.ok()) {
-    absl::StatusOr<std::unique_ptr<RevocableBackend>> backend = OpenBackend(
-        *options_.config, kv::IncomingFolder(dir), options_.env, options_.allocator);
+    absl::StatusOr<std::unique_ptr<RevocableBackend>> backend =
+        OpenBackend(*options_.config, kv::IncomingFolder(dir), options_.env, options_.allocator);
     if (backend.ok()) {
       return std::make_unique<Incoming>(this, incoming, *std::move(backend));
     }
@@ -141,8 +144,8 @@ void MemberState::EndReceiving(std::optional<kv::Installation> received) {
   received_ = received;
 }
 
-std::optional<MemberState::Installed> MemberState::Install(
-    const consensus::SnapshotMeta& meta, const std::function<void()>& reset_log) {
+std::optional<MemberState::Installed> MemberState::Install(const consensus::SnapshotMeta& meta,
+                                                           const std::function<void()>& reset_log) {
   const kv::Installation installation{meta.index, meta.term};
   {
     std::lock_guard lock(mutex_);
@@ -167,15 +170,15 @@ absl::StatusOr<MemberState::Installed> MemberState::Swap(const kv::Installation&
   backend_->Close();
   QR_RETURN_IF_ERROR(kv::FinishSwap(options_.env, dir).status());
   Installed installed;
-  QR_ASSIGN_OR_RETURN(installed.backend, OpenBackend(*options_.config, dir, options_.env,
-                                                     options_.allocator));
+  QR_ASSIGN_OR_RETURN(installed.backend,
+                      OpenBackend(*options_.config, dir, options_.env, options_.allocator));
   reset_log();
   QR_RETURN_IF_ERROR(kv::EndInstall(options_.env, dir));
   QR_ASSIGN_OR_RETURN(installed.engine, Rebuild(installed.backend.get()));
   if (installed.engine->applied_index() != installation.index) {
-    return absl::DataLossError(
-        StrCat("a snapshot of index ", installation.index.value(), " holds the state of index ",
-               installed.engine->applied_index().value()));
+    return absl::DataLossError(StrCat("a snapshot of index ", installation.index.value(),
+                                      " holds the state of index ",
+                                      installed.engine->applied_index().value()));
   }
   return installed;
 }

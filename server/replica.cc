@@ -267,6 +267,16 @@ void Replica::SnapshotInstalled(const consensus::SnapshotMeta& meta, engine::Eng
   ResumeAfterInstall();
 }
 
+LogIndex Replica::LogNotNeeded(LogIndex through) const {
+  const uint64_t kept = options_.log_kept_for_peers_max;
+  const LogIndex lowest(through.value() > kept ? through.value() - kept : 0);
+  LogIndex needed = through;
+  for (const consensus::PeerStatus& peer : raft_->status().peers) {
+    if (peer.active) needed = std::min(needed, peer.match);
+  }
+  return std::max(needed, lowest);
+}
+
 void Replica::SnapshotAbandoned(const consensus::SnapshotMeta& meta) {
   raft_->SnapshotAbandoned(meta);
   ResumeAfterInstall();

@@ -108,6 +108,7 @@ struct ReplicaOptions {
   uint32_t compaction_steps = 1000;
   uint32_t apply_backlog_max = 5000;  // committed and not applied: more proposals are refused
   uint32_t forwarded_max = 50'000;    // proposals under way to another member that leads
+  uint64_t log_kept_for_peers_max = 50'000;      // entries, beyond what the backend needs
   int64_t election_timeout_ns = 1'000'000'000;   // what leases get on top from a new leader
   int64_t request_timeout_ns = 7'000'000'000;    // of proposals that the replica makes itself
   int64_t read_retry_interval_ns = 500'000'000;  // a read index that nobody answers is asked anew
@@ -144,6 +145,9 @@ class Replica {
   // --- peers; as consensus/raft.h says
   void LogRead(consensus::LogReadAnswer answer) { raft_->LogRead(std::move(answer)); }
   void LogCompacted(LogIndex through) { raft_->Compacted(through); }
+  // How much of the log may go when the backend needs none of it up to `through`: as a leader, what
+  // peers that can be reached still lack stays, within options.log_kept_for_peers_max entries.
+  LogIndex LogNotNeeded(LogIndex through) const;
   void SnapshotReady(MemberId peer, consensus::SnapshotMeta meta) {
     raft_->SnapshotReady(peer, std::move(meta));
   }

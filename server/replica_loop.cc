@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/text.h"
 #include "server/thread_name.h"
 #include "transport/event_loop.h"
 
@@ -285,7 +286,39 @@ void ReplicaLoop::CompactUntil(int64_t deadline_ns) {
   replica_->CompactSlice();  // at least one slice with the next round, however busy
 }
 
+// As etcd's raft says it (wire facts, lifecycle §1).
+void ReplicaLoop::LogElections() {
+  const consensus::Raft& raft = replica_->raft();
+  const bool same = raft.role() == seen_.role && raft.term() == seen_.term;
+  if (same && raft.leader() == seen_.leader) return;
+  const std::string self = HexText(replica_->engine().header().member.value());
+  const std::string at = StrCat(" at term ", raft.term().value());
+  const auto say = [](const std::string& text) { Log(LogLevel::kInfo, text, {}, "raft"); };
+  if (!same) {
+    const char* const role = raft.role() == consensus::Role::kLeader         ? "leader"
+                             : raft.role() == consensus::Role::kCandidate    ? "candidate"
+                             : raft.role() == consensus::Role::kPreCandidate ? "pre-candidate"
+                                                                             : "follower";
+    say(StrCat(self, " became ", role, at));
+  }
+  if (raft.leader() != seen_.leader) {
+    const std::string before = HexText(seen_.leader.value());
+    const std::string now = HexText(raft.leader().value());
+    if (raft.leader() == MemberId(0)) {
+      say(StrCat("raft.node: ", self, " lost leader ", before, at));
+    } else if (seen_.leader == MemberId(0)) {
+      say(StrCat("raft.node: ", self, " elected leader ", now, at));
+    } else {
+      say(StrCat("raft.node: ", self, " changed leader from ", before, " to ", now, at));
+    }
+  }
+  seen_.role = raft.role();
+  seen_.term = raft.term();
+  seen_.leader = raft.leader();
+}
+
 void ReplicaLoop::UpdateCounters() {
+  LogElections();
   const auto store = [](auto& counter, auto value) {
     counter.store(value, std::memory_order_relaxed);
   };
@@ -294,6 +327,9 @@ void ReplicaLoop::UpdateCounters() {
       raft.leader().value() != 0) {
     counters_.leader_changes.fetch_add(1, std::memory_order_relaxed);
   }
+  store(counters_.leads, raft.leader_ready());
+  store(counters_.learner, raft.conf_state().IsLearner(replica_->engine().header().member));
+  store(counters_.version_decided, !replica_->engine().cluster_version().empty());
   store(counters_.leader, raft.leader().value());
   store(counters_.term, raft.term().value());
   store(counters_.proposals_pending, replica_->pending_proposals());

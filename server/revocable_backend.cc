@@ -38,9 +38,9 @@ class RevocableBackend::Snapshot final : public kv::KvSnapshot {
     }
     real_.reset();
   }
-  absl::Status Scan(kv::Table table, std::string_view begin, std::string_view end,
-                    absl::FunctionRef<bool(std::string_view, std::string_view)> visitor)
-      const override {
+  absl::Status Scan(
+      kv::Table table, std::string_view begin, std::string_view end,
+      absl::FunctionRef<bool(std::string_view, std::string_view)> visitor) const override {
     std::shared_lock lock(state_->mutex);
     return real_ == nullptr ? Gone() : real_->Scan(table, begin, end, visitor);
   }
