@@ -110,7 +110,9 @@ Reply EngineImpl::ApplyPut(PutArguments put, Answer answer) {
   if (answer == Answer::kNotWanted) put.prev_kv = false;
   Reply reply;
   store_.Begin();
-  wire::AppendHeader(&reply.body, header_, store_.current_revision() + 1);
+  if (answer == Answer::kWanted) {
+    wire::AppendHeader(&reply.body, header_, store_.current_revision() + 1);
+  }
   runner.RunPut(put, &place, &reply.body);
   Publish(store_.End());
   ++counters_.puts;

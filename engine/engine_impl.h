@@ -83,6 +83,7 @@ class EngineImpl final : public Engine, public WatchStore {
 
   // For Invariants and tests.
   const MvccStore& store() const { return store_; }
+  const Lessor& leases() const { return lessor_; }
 
  private:
   using Request = etcdserverpb::InternalRaftRequest;

@@ -7,17 +7,6 @@
 #include "engine/engine_impl.h"
 
 namespace quorate::engine {
-namespace {
-
-std::optional<uint64_t> FromBigEndian(std::string_view bytes) {
-  if (bytes.size() != sizeof(uint64_t)) return std::nullopt;
-  uint64_t value = 0;
-  for (const char byte : bytes) value = value << 8 | static_cast<unsigned char>(byte);
-  return value;
-}
-
-}  // namespace
-
 EngineImpl::EngineImpl(const EngineOptions& options, const kv::KvBackend* backend)
     : options_(options),
       lessor_(options.lessor),
@@ -49,9 +38,9 @@ absl::Status EngineImpl::RestoreApplied(const kv::KvSnapshot& snapshot) {
   Term term;
   QR_RETURN_IF_ERROR(
       snapshot.Scan(kv::Table::kMeta, {}, {}, [&](std::string_view key, std::string_view value) {
-        const bool is_index = key == "consistent_index";
-        if (!is_index && key != "term") return true;
-        const std::optional<uint64_t> number = FromBigEndian(value);
+        const bool is_index = key == kConsistentIndex;
+        if (!is_index && key != kTerm) return true;
+        const std::optional<uint64_t> number = ParseMetaNumber(value);
         if (!number) {
           damage = absl::DataLossError(StrCat("table meta: key ", key, " is not 8 bytes",
                                               "; restore the data directory from a backup"));

@@ -32,12 +32,19 @@ BackendWriter::~BackendWriter() {
   queue_.Close();
   if (thread_.joinable()) thread_.join();
   SyncIfDue(/*force=*/true);
+  for (auto& done : reclaims_) done(absl::CancelledError("the server is stopping"));
 }
 
 void BackendWriter::Start() {
   thread_ = std::thread([this] {
     SetThreadName("backend-writer");
-    while (queue_.WaitTake(&tasks_)) Work();
+    while (true) {
+      // While space is given back the queue is only looked at: writes go on between the steps.
+      const bool taken = reclaims_.empty() ? queue_.WaitTake(&tasks_) : queue_.Take(&tasks_);
+      if (taken) Work();
+      if (!taken && (reclaims_.empty() || queue_.closed())) break;
+      StepReclaim();
+    }
   });
 }
 
@@ -52,8 +59,20 @@ void BackendWriter::Reclaim(absl::AnyInvocable<void(absl::Status)> done) {
 void BackendWriter::Run(Job task) { queue_.PushUnbounded(Task(std::move(task))); }
 
 bool BackendWriter::Poll() {
-  if (!queue_.Take(&tasks_)) return false;
-  Work();
+  const bool taken = queue_.Take(&tasks_);
+  if (taken) Work();
+  return StepReclaim() || taken;
+}
+
+// False when there is nothing to give back.
+bool BackendWriter::StepReclaim() {
+  if (reclaims_.empty() || failed_) return false;
+  const absl::StatusOr<kv::ReclaimProgress> progress = backend_->ReclaimStep();
+  if (progress.ok() && *progress == kv::ReclaimProgress::kMore) return true;
+  UpdateSizes();
+  absl::AnyInvocable<void(absl::Status)> done = std::move(reclaims_.front());
+  reclaims_.pop_front();
+  done(progress.status());
   return true;
 }
 
@@ -69,7 +88,7 @@ void BackendWriter::Work() {
   while (first < tasks_.size() && !failed_) {
     if (auto* reclaim = std::get_if<absl::AnyInvocable<void(absl::Status)>>(&tasks_[first])) {
       SyncIfDue(/*force=*/true);
-      (*reclaim)(backend_->Reclaim());
+      reclaims_.push_back(std::move(*reclaim));
       ++first;
       continue;
     }
@@ -91,6 +110,10 @@ void BackendWriter::Work() {
     SyncIfDue(/*force=*/false);
   }
   tasks_.clear();
+  UpdateSizes();
+}
+
+void BackendWriter::UpdateSizes() {
   const kv::KvSizes sizes = backend_->Sizes();
   on_disk_.store(sizes.on_disk, std::memory_order_relaxed);
   in_use_.store(sizes.in_use, std::memory_order_relaxed);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -45,7 +46,8 @@ class BackendWriter {
 
   void Start();
   void Submit(std::shared_ptr<const engine::FlushChunk> chunk);  // any thread
-  // Gives space back (Defragment); `done` is called on the writer's thread.
+  // Gives space back (Defragment), a step at a time with writes between; `done` is called on the
+  // writer's thread, with kCancelled when the writer ends before.
   void Reclaim(absl::AnyInvocable<void(absl::Status)> done);
   // Calls `task` on the writer's thread with the backend, which then holds all that was submitted
   // before. It answers the backend to go on with and the index that it stands at (both durable), or
@@ -70,6 +72,8 @@ class BackendWriter {
   void Work();
   void RunJob(Job job);
   void WriteChunks(size_t first, size_t last);
+  bool StepReclaim();
+  void UpdateSizes();
   void SyncIfDue(bool force);
   bool Succeeded(const absl::Status& status, std::string_view operation);
 
@@ -82,6 +86,7 @@ class BackendWriter {
   BoundedQueue<Task> queue_;
   std::vector<Task> tasks_;
   std::vector<kv::WriteOp> ops_;
+  std::deque<absl::AnyInvocable<void(absl::Status)>> reclaims_;  // the first is under way
   LogIndex written_;
   LogIndex synced_;
   uint64_t bytes_since_sync_ = 0;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "server/debug_vars.h"
 #include "server/peer_endpoints.h"
 
 namespace quorate::server {
@@ -97,8 +98,8 @@ struct CheckResult {
 // thread, one at a time.
 class CheckRound : public std::enable_shared_from_this<CheckRound> {
  public:
-  CheckRound(std::vector<std::string> names, bool verbose, ReplyFn reply)
-      : names_(std::move(names)), verbose_(verbose), reply_(std::move(reply)) {}
+  CheckRound(std::vector<std::string> names, bool verbose, HealthCheckCounts* counts, ReplyFn reply)
+      : names_(std::move(names)), verbose_(verbose), counts_(counts), reply_(std::move(reply)) {}
 
   void Run(ServiceContext* context) {
     if (names_.empty()) return Finish();
@@ -124,6 +125,8 @@ class CheckRound : public std::enable_shared_from_this<CheckRound> {
   }
 
   void Add(CheckResult result) {
+    using Outcome = HealthCheckCounts::Outcome;
+    counts_->Add(result.name, result.error.empty() ? Outcome::kSuccess : Outcome::kError);
     results_.push_back(std::move(result));
     if (results_.size() == names_.size()) Finish();
   }
@@ -145,19 +148,20 @@ class CheckRound : public std::enable_shared_from_this<CheckRound> {
 
   const std::vector<std::string> names_;
   const bool verbose_;
+  HealthCheckCounts* const counts_;
   const ReplyFn reply_;
   std::vector<CheckResult> results_;
 };
 
-void Checks(ServiceContext* context, const std::vector<std::string>& all, std::string_view one,
+void Checks(ServiceContext* context, HealthCheckCounts* counts, std::string_view one,
             const HttpRequest& request, ReplyFn reply) {
   std::vector<std::string> names;
   const std::set<std::string> excluded = QueryValues(request.query, "exclude");
-  for (const std::string& name : all) {
+  for (const std::string& name : counts->names()) {
     if (one.empty() ? !excluded.contains(name) : one == name) names.push_back(name);
   }
   if (!one.empty() && names.empty()) return reply(NotFound());
-  std::make_shared<CheckRound>(names, HasQuery(request.query, "verbose"), std::move(reply))
+  std::make_shared<CheckRound>(names, HasQuery(request.query, "verbose"), counts, std::move(reply))
       ->Run(context);
 }
 
@@ -169,6 +173,7 @@ void Metrics(ServiceContext* context, MetricsSources* metrics, ReplyFn reply) {
       reply({200,
              {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},
              FormatMetrics(*metrics, view)});
+      metrics->scrapes.fetch_add(1);
     });
   });
 }
@@ -179,12 +184,19 @@ void Version(ServiceContext* context, ReplyFn reply) {
   });
 }
 
+void DebugVars(ServiceContext* context, MetricsSources* metrics, ReplyFn reply) {
+  context->loop->Run([=](Replica& replica) {
+    context->workers->Submit([metrics, reply, status = replica.raft().status()] {
+      reply({200,
+             {{"Content-Type", "application/json; charset=utf-8"}},
+             FormatDebugVars(status, metrics->allocator->Stats())});
+    });
+  });
+}
+
 // Routes that clients and metrics listeners share; false = not one of them.
 bool ServeCommon(ServiceContext* context, MetricsSources* metrics, const HttpRequest& request,
                  const ReplyFn& reply) {
-  static const std::vector<std::string> live = {"serializable_read"};
-  static const std::vector<std::string> ready = {"data_corruption", "serializable_read",
-                                                 "linearizable_read", "non_learner"};
   std::string_view path = request.path;
   if (path == "/metrics") {
     Metrics(context, metrics, reply);
@@ -201,7 +213,7 @@ bool ServeCommon(ServiceContext* context, MetricsSources* metrics, const HttpReq
     Health(context, metrics, request, reply);
   } else {
     ConsumePrefix(&path, "/");
-    Checks(context, is_live ? live : ready, path, request, reply);
+    Checks(context, is_live ? &metrics->livez : &metrics->readyz, path, request, reply);
   }
   return true;
 }
@@ -252,6 +264,7 @@ transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSou
     reply = WithCors(*context->config, request, std::move(reply));
     if (request.method == "OPTIONS") return reply({200, {}, ""});
     if (ServeCommon(context, metrics, request, reply)) return;
+    if (request.path == "/debug/vars") return DebugVars(context, metrics, reply);
     if (request.path != "/version") return reply(NotFound());
     if (request.method != "GET") return reply(MethodNotAllowed());
     Version(context, reply);

@@ -4,11 +4,16 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
+#include <ctime>
 #include <fstream>
 #include <functional>
+#include <sstream>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/text.h"
@@ -42,8 +47,41 @@ double Load(const std::atomic<uint64_t>& value) {
 
 struct ProcessUse {
   double cpu_seconds = 0, resident_bytes = 0, virtual_bytes = 0, start_seconds = 0;
-  double open_fds = 0, max_fds = 0;
+  double open_fds = 0, max_fds = 0, virtual_bytes_max = 0;
+  double received_bytes = 0, sent_bytes = 0;  // all network devices, as Go's collector counts
 };
+
+// Field 22 of /proc/self/stat is the start in clock ticks since the machine's.
+double StartSeconds() {
+  std::ifstream stat("/proc/self/stat");
+  std::string text;
+  std::getline(stat, text);
+  std::istringstream fields(text.substr(std::min(text.rfind(')') + 2, text.size())));
+  std::string field;
+  for (int number = 3; number <= 22; ++number) fields >> field;
+  double uptime = 0;
+  double ticks = 0;
+  std::ifstream("/proc/uptime") >> uptime;
+  if (!absl::SimpleAtod(field, &ticks)) return 0;
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  const double age = uptime - ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
+  return std::floor((static_cast<double>(now.tv_sec) - age) * 100) / 100;
+}
+
+void ReadNetwork(ProcessUse* use) {
+  std::ifstream devices("/proc/self/net/dev");
+  for (std::string line; std::getline(devices, line);) {
+    const size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    std::istringstream fields(line.substr(colon + 1));
+    double count = 0;
+    for (int field = 0; fields >> count; ++field) {
+      if (field == 0) use->received_bytes += count;
+      if (field == 8) use->sent_bytes += count;
+    }
+  }
+}
 
 ProcessUse ReadProcessUse() {
   ProcessUse use;
@@ -65,6 +103,11 @@ ProcessUse ReadProcessUse() {
   }
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) use.max_fds = static_cast<double>(limit.rlim_cur);
+  if (getrlimit(RLIMIT_AS, &limit) == 0) {
+    use.virtual_bytes_max = static_cast<double>(limit.rlim_cur);
+  }
+  use.start_seconds = StartSeconds();
+  ReadNetwork(&use);
   return use;
 }
 
@@ -75,6 +118,13 @@ void WriteProcess(MetricsText* out) {
   out->Gauge("process_open_fds", "Open file descriptors.", use.open_fds);
   out->Gauge("process_resident_memory_bytes", "Resident memory.", use.resident_bytes);
   out->Gauge("process_virtual_memory_bytes", "Virtual memory.", use.virtual_bytes);
+  out->Gauge("process_virtual_memory_max_bytes", "Limit of virtual memory.", use.virtual_bytes_max);
+  out->Gauge("process_start_time_seconds", "When the process began, since 1970.",
+             use.start_seconds);
+  out->Counter("process_network_receive_bytes_total", "Bytes that network devices received.",
+               use.received_bytes);
+  out->Counter("process_network_transmit_bytes_total", "Bytes that network devices sent.",
+               use.sent_bytes);
   out->Gauge("os_fd_limit", "Limit of open file descriptors.", use.max_fds);
   out->Gauge("os_fd_used", "Open file descriptors.", use.open_fds);
 }
@@ -114,6 +164,16 @@ void WriteServer(const MetricsSources& sources, const EngineView& view, MetricsT
                Load(sources.health_success));
   out->Counter("etcd_server_health_failures", "Health checks that failed.",
                Load(sources.health_failures));
+  out->Family("etcd_server_healthcheck", Type::kGauge, "Last outcome of a check, 1 is good.");
+  sources.livez.WriteLast("livez", out);
+  sources.readyz.WriteLast("readyz", out);
+  out->Family("etcd_server_healthchecks_total", Type::kCounter, "Outcomes of checks.");
+  sources.livez.WriteTotals("livez", out);
+  sources.readyz.WriteTotals("readyz", out);
+  out->Family("promhttp_metric_handler_requests_total", Type::kCounter, "Scrapes by status.");
+  out->Sample({{"code", "200"}}, Load(sources.scrapes));
+  out->Sample({{"code", "500"}}, 0);
+  out->Sample({{"code", "503"}}, 0);
   if (!view.alarms.empty()) {
     out->Family("etcd_debugging_server_alarms", Type::kGauge, "Active alarms.");
     for (const etcdserverpb::AlarmMember& alarm : view.alarms) {
@@ -289,6 +349,28 @@ void RpcMetrics::Write(Detail detail, MetricsText* out) const {
                Load(bytes_received_));
   out->Counter("etcd_network_client_grpc_sent_bytes_total", "Message bytes sent.",
                Load(bytes_sent_));
+}
+
+void HealthCheckCounts::Add(std::string_view name, Outcome outcome) {
+  const auto at = std::find(names_.begin(), names_.end(), name);
+  QR_CHECK(at != names_.end());
+  Count& count = counts_[static_cast<size_t>(at - names_.begin())];
+  (outcome == Outcome::kSuccess ? count.success : count.error).fetch_add(1);
+  count.last.store(outcome == Outcome::kSuccess);
+}
+
+void HealthCheckCounts::WriteLast(std::string_view type, MetricsText* out) const {
+  for (size_t i = 0; i < names_.size(); ++i) {
+    out->Sample({{"name", names_[i]}, {"type", type}}, counts_[i].last.load() ? 1 : 0);
+  }
+}
+
+void HealthCheckCounts::WriteTotals(std::string_view type, MetricsText* out) const {
+  for (size_t i = 0; i < names_.size(); ++i) {
+    out->Sample({{"name", names_[i]}, {"status", "error"}, {"type", type}}, Load(counts_[i].error));
+    out->Sample({{"name", names_[i]}, {"status", "success"}, {"type", type}},
+                Load(counts_[i].success));
+  }
 }
 
 EngineView EngineView::Of(Replica& replica) {

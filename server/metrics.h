@@ -62,6 +62,28 @@ struct EngineView {
   static EngineView Of(Replica& replica);
 };
 
+// Outcomes of the named checks of /livez or /readyz. Any thread.
+class HealthCheckCounts {
+ public:
+  explicit HealthCheckCounts(std::vector<std::string> names) : names_(std::move(names)) {
+    counts_ = std::vector<Count>(names_.size());
+  }
+  const std::vector<std::string>& names() const { return names_; }
+  enum class Outcome { kSuccess, kError };
+  void Add(std::string_view name, Outcome outcome);
+  // The samples of etcd_server_healthcheck, and of etcd_server_healthchecks_total.
+  void WriteLast(std::string_view type, MetricsText* out) const;
+  void WriteTotals(std::string_view type, MetricsText* out) const;
+
+ private:
+  struct Count {
+    std::atomic<uint64_t> success{0}, error{0};
+    std::atomic<bool> last{false};
+  };
+  const std::vector<std::string> names_;
+  std::vector<Count> counts_;
+};
+
 struct MetricsSources {
   const ServerConfig* config = nullptr;
   MemberId member;
@@ -74,6 +96,10 @@ struct MetricsSources {
   std::function<transport::ServerStats()> transport_stats;
   // Outcomes of health checks, kept by the endpoints.
   std::atomic<uint64_t> health_success{0}, health_failures{0};
+  HealthCheckCounts livez{{"serializable_read"}};
+  HealthCheckCounts readyz{
+      {"data_corruption", "serializable_read", "linearizable_read", "non_learner"}};
+  std::atomic<uint64_t> scrapes{0};  // of /metrics, answered
 };
 
 // The whole exposition. Any thread.

@@ -114,6 +114,9 @@ void Replica::Track(Proposal proposal, LogIndex index, int64_t now_ns) {
   if (index != LogIndex(0)) {
     waiting_.push_back({index, raft_->term(), std::move(proposal.waiter)});
   } else if (proposal.waiter.done) {
+    if (proposal.id == RequestId(0)) {
+      proposal.id = RequestIdOf(proposal.type, proposal.payload.view());
+    }
     QR_CHECK(proposal.id != RequestId(0));
     forwarded_deadlines_.push_back({proposal.id, proposal.waiter.deadline_ns});
     const bool is_new = forwarded_.emplace(proposal.id, std::move(proposal.waiter)).second;

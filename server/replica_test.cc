@@ -34,7 +34,7 @@ class RefusingBackend final : public kv::KvBackend {
   const kv::KvTraits& traits() const override { return real_->traits(); }
   absl::Status Write(std::span<const kv::WriteOp> batch) override { return real_->Write(batch); }
   absl::Status Sync() override { return real_->Sync(); }
-  absl::Status Reclaim() override { return real_->Reclaim(); }
+  absl::StatusOr<kv::ReclaimProgress> ReclaimStep() override { return real_->ReclaimStep(); }
   absl::Status Read(
       kv::Table table, std::span<const std::string_view> keys,
       absl::FunctionRef<void(size_t, std::optional<std::string_view>)> visitor) const override {

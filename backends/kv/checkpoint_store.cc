@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::string_view kManifestName = "MANIFEST";
 // Unsynced bytes of a file stay below this, so that no single sync has much to do.
-constexpr uint64_t kUnsyncedBytesMax = 32 << 20;
+constexpr uint64_t kUnsyncedBytesMax = 8 << 20;
 
 bool IsDataFile(std::string_view name) {
   return name.ends_with(".ckpt") && (name.starts_with("base-") || name.starts_with("delta-"));

@@ -200,7 +200,7 @@ TEST_CASE("rocksdb: an inverted bit in a table is found and named with file and 
   Random random(TestSeed() + 31);
   const std::string path = FindFile(store.options().dir, ".sst");
   const std::string good = ReadFile(path);
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 12; ++i) {
     size_t offset = good.find(std::string(50, 'v'), random.Below(good.size()));
     if (offset == std::string::npos) offset = good.find(std::string(50, 'v'));
     std::string bad = good;

@@ -57,7 +57,7 @@ TEST_CASE("the writer that is killed", "[.writer]") {
       REQUIRE_OK(backend->Sync());
       say({'s', number});
     }
-    if (when.OneIn(40)) REQUIRE_OK(backend->Reclaim());
+    if (when.OneIn(40)) REQUIRE_OK(ReclaimAll(*backend));
   }
 }
 

@@ -75,18 +75,23 @@ struct KvTraits {
   bool data_in_memory = false;  // the whole content lives in RAM (memory backend)
 };
 
+enum class ReclaimProgress { kMore, kDone };
+
 class KvBackend {
  public:
   virtual ~KvBackend() = default;  // does not sync
   virtual const KvTraits& traits() const = 0;
 
-  // One writer thread calls Write, Sync and Reclaim.
+  // One writer thread calls Write, Sync and ReclaimStep.
   // Atomic and ordered; visible to readers when it returns; durable after the next Sync.
   virtual absl::Status Write(std::span<const WriteOp> batch) = 0;
   // Makes all completed writes durable.
   virtual absl::Status Sync() = 0;
-  // Gives freed space back (etcd's Defragment), without stopping readers or losing writes.
-  virtual absl::Status Reclaim() = 0;
+  // Gives space back that was freed before the first call (etcd's Defragment), without stopping
+  // readers: some of it with each call until kDone, Write and Sync in between. A call works on a
+  // few megabytes or waits for background work for some milliseconds. kResourceExhausted: there is
+  // no room for it on the disk; it was given up, nothing has changed and the backend goes on.
+  virtual absl::StatusOr<ReclaimProgress> ReclaimStep() = 0;
 
   // Any thread. Visits (index into keys, value or nullopt) for each key of the latest state.
   virtual absl::Status Read(
@@ -110,6 +115,9 @@ struct KvBackendRow {
   KvTraits traits;
   absl::StatusOr<std::unique_ptr<KvBackend>> (*open)(const KvOptions&);
 };
+
+// All steps of a reclaim, for callers that have no writes waiting.
+absl::Status ReclaimAll(KvBackend& backend);
 
 // All implementations this binary knows.
 std::span<const KvBackendRow> KvBackendRegistry();

@@ -2,6 +2,8 @@
 // in key order (what the server writes), point reads, scans, opening.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -56,6 +58,19 @@ class Bench {
   }
   void Fill(uint64_t records) {
     while (next_ < records) WriteBatchOfNew();
+    QR_CHECK(backend_->Sync().ok());
+  }
+
+  void DeleteEverySecond() {
+    for (uint64_t at = 0; at < next_; at += 2 * kBatchRecords) {
+      keys_.clear();
+      batch_.clear();
+      for (uint64_t i = at; i < at + 2 * kBatchRecords; i += 2) keys_.push_back(Key(i));
+      for (const std::string& key : keys_) {
+        batch_.push_back({WriteOp::Kind::kDelete, Table::kKey, key, {}});
+      }
+      QR_CHECK(backend_->Write(batch_).ok());
+    }
     QR_CHECK(backend_->Sync().ok());
   }
 
@@ -165,8 +180,98 @@ void BM_Delete(benchmark::State& state, const std::string& name) {
   SetRate(state, removed);
 }
 
+double Milliseconds(std::chrono::steady_clock::duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+// The longest and the 99th percentile of a set of durations.
+class Waits {
+ public:
+  template <class Function>
+  void Time(Function&& function) {
+    const auto start = std::chrono::steady_clock::now();
+    function();
+    waits_ms_.push_back(Milliseconds(std::chrono::steady_clock::now() - start));
+  }
+  void Report(benchmark::State& state, const std::string& name) {
+    std::sort(waits_ms_.begin(), waits_ms_.end());
+    state.counters[name + "_max_ms"] = waits_ms_.back();
+    state.counters[name + "_p99_ms"] = waits_ms_[waits_ms_.size() * 99 / 100];
+  }
+
+ private:
+  std::vector<double> waits_ms_;
+};
+
+// 1,000,000 old revisions go in batches of 1000, as a compaction deletes them, new ones come
+// between; how long a Write takes at most, then a walk over what is left.
+void BM_DeleteMillion(benchmark::State& state, const std::string& name) {
+  constexpr uint64_t kRevisions = 1'000'000;
+  Bench bench(name);
+  bench.Fill(kRevisions + 50'000);
+  for (auto _ : state) {
+    Waits writes;
+    for (uint64_t at = 0; at < kRevisions; at += kBatchRecords) {
+      std::vector<std::string> keys;
+      for (uint64_t i = at; i < at + kBatchRecords; ++i) keys.push_back(Bench::Key(i));
+      WriteBatch batch;
+      for (const std::string& key : keys) {
+        batch.push_back({WriteOp::Kind::kDelete, Table::kKey, key, {}});
+      }
+      writes.Time([&] { QR_CHECK(bench.backend().Write(batch).ok()); });
+      if (at % (10 * kBatchRecords) == 0) writes.Time([&] { bench.WriteBatchOfNew(); });
+    }
+    writes.Report(state, "write");
+    Waits scan;
+    scan.Time([&] {
+      auto snapshot = bench.backend().NewSnapshot();
+      QR_CHECK(snapshot.ok());
+      QR_CHECK(
+          (*snapshot)
+              ->Scan(Table::kKey, {}, {}, [](std::string_view, std::string_view) { return false; })
+              .ok());
+    });
+    scan.Report(state, "first_record");
+  }
+}
+
+// 200 MB of which every second record is deleted; space is given back while new records come.
+void BM_Reclaim(benchmark::State& state, const std::string& name) {
+  Bench bench(name);
+  bench.Fill(630'000);
+  bench.DeleteEverySecond();
+  for (auto _ : state) {
+    Waits steps;
+    Waits writes;
+    bool done = false;
+    while (!done) {
+      steps.Time([&] {
+        const auto progress = bench.backend().ReclaimStep();
+        QR_CHECK(progress.ok());
+        done = *progress == ReclaimProgress::kDone;
+      });
+      writes.Time([&] { bench.WriteBatchOfNew(); });
+    }
+    steps.Report(state, "step");
+    writes.Report(state, "write");
+  }
+}
+
 [[maybe_unused]] const bool registered = [] {
   using Function = void (*)(benchmark::State&, const std::string&);
+  // These begin with a store of their own making: once is enough.
+  const std::pair<const char*, Function> once[] = {{"DeleteMillion", BM_DeleteMillion},
+                                                   {"Reclaim", BM_Reclaim}};
+  for (const auto& [title, function] : once) {
+    for (const KvBackendRow& row : KvBackendRegistry()) {
+      const std::string name(row.traits.name);
+      benchmark::RegisterBenchmark(
+          StrCat(title, "/", name).c_str(),
+          [function = function, name](benchmark::State& state) { function(state, name); })
+          ->Unit(benchmark::kMillisecond)
+          ->Iterations(1);
+    }
+  }
   const std::pair<const char*, Function> benches[] = {{"Write", BM_Write},
                                                       {"PointRead", BM_PointRead},
                                                       {"Scan", BM_Scan},

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "backends/kv/folder_swap.h"
 #include "backends/kv/lmdb_env.h"
 #include "backends/kv/plain_allocator.h"
 #include "backends/kv/table_set.h"
@@ -20,6 +21,9 @@ namespace {
 
 constexpr std::string_view kEnvPrefix = "env-";
 constexpr std::string_view kCopyName = "copy.tmp";
+constexpr uint64_t kReclaimStepBytes = 2 << 20;
+// What a delete counts for when the overlay is measured: it is short, but as much work as a put.
+constexpr int64_t kDeleteWeightBytes = 256;
 
 std::string EnvName(uint64_t number) {
   char digits[32];
@@ -34,16 +38,6 @@ uint64_t EnvNumber(std::string_view name) {
   uint64_t number = 0;
   const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
   return parsed.ptr == name.data() + name.size() ? number : 0;
-}
-
-absl::Status RemoveFolder(const std::string& path) {
-  FileEnv* files = PosixFileEnv();
-  if (!files->Exists(path)) return absl::OkStatus();
-  QR_ASSIGN_OR_RETURN(const std::vector<std::string> names, files->List(path));
-  for (const std::string& name : names) {
-    QR_RETURN_IF_ERROR(files->Remove(StrCat(path, "/", name)));
-  }
-  return files->Remove(path);
 }
 
 bool IsPut(std::string_view tagged) {
@@ -109,12 +103,13 @@ class LmdbBackend final : public KvBackend {
   absl::Status Open() {
     FileEnv* files = PosixFileEnv();
     QR_ASSIGN_OR_RETURN(lock_, files->Lock(dir_ + "/LOCK"));
-    QR_RETURN_IF_ERROR(RemoveFolder(PathOf(kCopyName)));
+    QR_RETURN_IF_ERROR(RemoveTree(PosixFileEnv(), PathOf(kCopyName)));
     QR_ASSIGN_OR_RETURN(const std::vector<std::string> names, files->List(dir_));
     for (const std::string& name : names) number_ = std::max(number_, EnvNumber(name));
     for (const std::string& name : names) {
       const uint64_t number = EnvNumber(name);
-      if (number != 0 && number < number_) QR_RETURN_IF_ERROR(RemoveFolder(PathOf(name)));
+      if (number != 0 && number < number_)
+        QR_RETURN_IF_ERROR(RemoveTree(PosixFileEnv(), PathOf(name)));
     }
     if (number_ == 0) {
       QR_RETURN_IF_ERROR(files->MakeDirs(PathOf(EnvName(1))));
@@ -139,8 +134,9 @@ class LmdbBackend final : public KvBackend {
     }
     overlay_->Commit();
     QR_RETURN_IF_ERROR(Remember(std::move(status)));
-    overlay_bytes_.store(overlay_->totals().payload_bytes, std::memory_order_relaxed);
-    return overlay_->totals().payload_bytes < overlay_bytes_max_ ? absl::OkStatus() : Flush();
+    const int64_t bytes = overlay_->totals().payload_bytes;
+    overlay_bytes_.store(bytes, std::memory_order_relaxed);
+    return bytes + deletes_ * kDeleteWeightBytes < overlay_bytes_max_ ? absl::OkStatus() : Flush();
   }
 
   absl::Status Sync() override {
@@ -148,20 +144,21 @@ class LmdbBackend final : public KvBackend {
     return Flush();
   }
 
-  absl::Status Reclaim() override {
+  // A copy without free pages is made slice by slice; meanwhile every flush goes to both. When all
+  // of the content is in the copy it takes the place of the original.
+  absl::StatusOr<ReclaimProgress> ReclaimStep() override {
     QR_RETURN_IF_ERROR(failed_);
-    QR_RETURN_IF_ERROR(Flush());
-    FileEnv* files = PosixFileEnv();
-    const std::string copy = PathOf(kCopyName);
-    QR_RETURN_IF_ERROR(RemoveFolder(copy));
-    QR_RETURN_IF_ERROR(files->MakeDirs(copy));
-    const absl::Status copied = env_->CopyCompactedTo(copy);
-    if (!copied.ok()) {
-      // Nothing has changed but the disk may be full of the copy.
-      RemoveFolder(copy).IgnoreError();
-      return copied;
+    absl::Status status = std::exchange(copy_failed_, absl::OkStatus());
+    if (status.ok() && copy_ == nullptr) status = BeginCopy();
+    if (status.ok()) status = copy_->CopySome(*env_, kReclaimStepBytes, &copied_);
+    if (!status.ok()) {
+      DropCopy();
+      return status;
     }
-    return Remember(SwitchTo(copy));
+    if (!copied_.complete()) return ReclaimProgress::kMore;
+    copy_.reset();
+    QR_RETURN_IF_ERROR(Remember(SwitchTo(PathOf(kCopyName))));
+    return ReclaimProgress::kDone;
   }
 
   absl::Status Read(Table table, std::span<const std::string_view> keys,
@@ -239,6 +236,7 @@ class LmdbBackend final : public KvBackend {
   }
 
   void MarkDeleted(Table table, std::string_view key) {
+    ++deletes_;
     const char tag = static_cast<char>(OverlayTag::kDelete);
     overlay_->Put(table, key, {&tag, 1});
   }
@@ -267,12 +265,32 @@ class LmdbBackend final : public KvBackend {
     {
       const TableSet::Pin pin = overlay_->PinLatest();
       QR_RETURN_IF_ERROR(Remember(env_->Apply(*pin)));
+      if (copy_ != nullptr) {
+        copy_failed_ = copy_->Apply(*pin, &copied_);
+        if (!copy_failed_.ok()) DropCopy();
+      }
     }
     overlay_->Begin();
     overlay_->Clear();
     overlay_->Commit();
     overlay_bytes_.store(0, std::memory_order_relaxed);
+    deletes_ = 0;
     return absl::OkStatus();
+  }
+
+  absl::Status BeginCopy() {
+    const std::string path = PathOf(kCopyName);
+    QR_RETURN_IF_ERROR(RemoveTree(PosixFileEnv(), path));
+    QR_RETURN_IF_ERROR(PosixFileEnv()->MakeDirs(path));
+    QR_ASSIGN_OR_RETURN(copy_, LmdbEnv::Open(path, map_bytes_max_));
+    copied_ = LmdbEnv::CopyPlace();
+    return PosixFileEnv()->SyncDir(path);
+  }
+
+  // Nothing has changed but the disk may be full of the copy.
+  void DropCopy() {
+    copy_.reset();
+    RemoveTree(PosixFileEnv(), PathOf(kCopyName)).IgnoreError();
   }
 
   absl::Status SwitchTo(const std::string& copy) {
@@ -288,7 +306,7 @@ class LmdbBackend final : public KvBackend {
       env_.swap(env);
     }
     // Readers that still have it open keep its content until they let go.
-    return RemoveFolder(old_path);
+    return RemoveTree(PosixFileEnv(), old_path);
   }
 
   const std::string dir_;
@@ -296,8 +314,12 @@ class LmdbBackend final : public KvBackend {
   const int64_t overlay_bytes_max_;
   const std::shared_ptr<TableSet> overlay_;
   std::unique_ptr<FileLock> lock_;
-  uint64_t number_ = 0;  // of the current environment
+  uint64_t number_ = 0;            // of the current environment
+  std::shared_ptr<LmdbEnv> copy_;  // of a reclaim under way
+  LmdbEnv::CopyPlace copied_;
+  absl::Status copy_failed_;  // outside of a step: the next one tells
   std::string tagged_;
+  int64_t deletes_ = 0;  // since the last flush
   absl::Status failed_;
   std::atomic<int64_t> overlay_bytes_{0};
 

@@ -56,9 +56,9 @@ class WriteTxn {
   MDB_txn* txn_;
 };
 
-class WriteCursor {
+class CursorHolder {
  public:
-  ~WriteCursor() {
+  ~CursorHolder() {
     if (cursor_ != nullptr) mdb_cursor_close(cursor_);
   }
   MDB_cursor** out() { return &cursor_; }
@@ -340,7 +340,7 @@ void LmdbCursor::NextOfGroup() {
 
 // ---- Writing.
 
-absl::Status LmdbEnv::Apply(const TableSet::Version& changes) {
+absl::Status LmdbEnv::Apply(const TableSet::Version& changes, const CopyPlace* covered) {
   MDB_txn* raw = nullptr;
   int code = mdb_txn_begin(env_, nullptr, 0, &raw);
   if (code != 0) return Error("begin", code);
@@ -348,15 +348,16 @@ absl::Status LmdbEnv::Apply(const TableSet::Version& changes) {
   for (size_t i = 0; i < kTableCount; ++i) {
     const auto table = static_cast<Table>(i);
     if (changes.root(table) == nullptr) continue;
-    QR_RETURN_IF_ERROR(ApplyTable(txn.get(), table, changes.root(table)));
+    QR_RETURN_IF_ERROR(ApplyTable(txn.get(), table, changes.root(table), covered));
   }
   code = txn.Commit();
   if (code != 0) return Error("commit", code);
   return UpdateSizes();
 }
 
-absl::Status LmdbEnv::ApplyTable(MDB_txn* txn, Table table, const PackedNode* changes) {
-  WriteCursor cursor;
+absl::Status LmdbEnv::ApplyTable(MDB_txn* txn, Table table, const PackedNode* changes,
+                                 const CopyPlace* covered) {
+  CursorHolder cursor;
   int code = mdb_cursor_open(txn, dbi(table), cursor.out());
   if (code != 0) return Error("open cursor", code);
   // Behind the last key LMDB may append, which is cheaper and fills pages to the end.
@@ -369,6 +370,7 @@ absl::Status LmdbEnv::ApplyTable(MDB_txn* txn, Table table, const PackedNode* ch
 
   absl::Status status;
   TreeScan(changes, {}, {}, [&](std::string_view key, std::string_view tagged) {
+    if (covered != nullptr && !covered->Covers(table, key)) return false;  // nor those behind it
     const bool put = tagged.front() == static_cast<char>(OverlayTag::kPut);
     const std::string_view value = tagged.substr(1);
     if (IsLong(key)) {
@@ -420,19 +422,58 @@ absl::Status LmdbEnv::ChangeGroup(MDB_txn* txn, Table table, std::string_view ke
   }
   const std::string changed = ChangedGroup(list, key.substr(kLongKeyBytes), value);
   if (changed.empty()) return DeleteRecord(txn, table, stem);
-  WriteCursor cursor;
+  CursorHolder cursor;
   code = mdb_cursor_open(txn, dbi(table), cursor.out());
   if (code != 0) return Error("open cursor", code);
   return PutRecord(cursor.get(), table, stem, changed, 0);
 }
 
-absl::Status LmdbEnv::CopyCompactedTo(const std::string& dir) const {
-  const int code = mdb_env_copy2(env_, dir.c_str(), MDB_CP_COMPACT);
-  if (code != 0) return Error(StrCat("copy to ", dir, " of"), code);
-  QR_ASSIGN_OR_RETURN(std::unique_ptr<File> file,
-                      PosixFileEnv()->Open(dir + "/data.mdb", WriteMode::kBuffered));
-  QR_RETURN_IF_ERROR(file->Sync());
-  return PosixFileEnv()->SyncDir(dir);
+bool LmdbEnv::CopyPlace::Covers(Table of, std::string_view key) const {
+  const auto number = static_cast<size_t>(of);
+  return number < table || (number == table && key.substr(0, kLongKeyBytes) <= last);
+}
+
+absl::Status LmdbEnv::CopySome(const LmdbEnv& from, uint64_t bytes_max, CopyPlace* place) {
+  QR_ASSIGN_OR_RETURN(const ReadTxn source, from.BeginRead());
+  MDB_txn* raw = nullptr;
+  int code = mdb_txn_begin(env_, nullptr, 0, &raw);
+  if (code != 0) return Error("begin", code);
+  WriteTxn txn(raw);
+  while (!place->complete() && bytes_max > 0) {
+    QR_RETURN_IF_ERROR(CopyTable(txn.get(), source, &bytes_max, place));
+  }
+  code = txn.Commit();
+  if (code != 0) return Error("commit", code);
+  return UpdateSizes();
+}
+
+absl::Status LmdbEnv::CopyTable(MDB_txn* txn, const ReadTxn& from, uint64_t* bytes_left,
+                                CopyPlace* place) const {
+  const auto table = static_cast<Table>(place->table);
+  CursorHolder source;
+  int code = mdb_cursor_open(from.txn_, from.env_->dbi(table), source.out());
+  if (code != 0) return from.env_->Error("open cursor", code);
+  CursorHolder target;
+  code = mdb_cursor_open(txn, dbi(table), target.out());
+  if (code != 0) return Error("open cursor", code);
+  MDB_val key = ToVal(place->last);
+  MDB_val stored;
+  code =
+      mdb_cursor_get(source.get(), &key, &stored, place->last.empty() ? MDB_FIRST : MDB_SET_RANGE);
+  if (code == 0 && FromVal(key) == place->last) {
+    code = mdb_cursor_get(source.get(), &key, &stored, MDB_NEXT);
+  }
+  for (; code == 0 && *bytes_left > 0;
+       code = mdb_cursor_get(source.get(), &key, &stored, MDB_NEXT)) {
+    QR_RETURN_IF_ERROR(from.env_->Checked(table, FromVal(key), FromVal(stored)).status());
+    const int put = mdb_cursor_put(target.get(), &key, &stored, MDB_APPEND);
+    if (put != 0) return Error("copy", put);
+    place->last.assign(FromVal(key));
+    *bytes_left -= std::min<uint64_t>(*bytes_left, key.mv_size + stored.mv_size);
+  }
+  if (code != 0 && code != MDB_NOTFOUND) return from.env_->Error("scan", code);
+  if (code == MDB_NOTFOUND) *place = {place->table + 1, {}};
+  return absl::OkStatus();
 }
 
 }  // namespace quorate::kv

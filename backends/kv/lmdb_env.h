@@ -65,10 +65,22 @@ class LmdbEnv : public std::enable_shared_from_this<LmdbEnv> {
   absl::Status Get(const ReadTxn& txn, Table table, std::string_view key,
                    std::optional<std::string_view>* value) const;
 
-  // Writer: applies all changes in one transaction, durable when it returns.
-  absl::Status Apply(const TableSet::Version& changes);
-  // Writer: writes the content without its free pages to `dir`, an empty folder, and syncs it.
-  absl::Status CopyCompactedTo(const std::string& dir) const;
+  // How far a copy has come: all tables before `table`, and of that one all up to `last`.
+  struct CopyPlace {
+    size_t table = 0;
+    std::string last;  // as stored; empty: nothing yet
+
+    bool complete() const { return table == kTableCount; }
+    bool Covers(Table of, std::string_view key) const;
+  };
+
+  // Writer: applies all changes in one transaction, durable when it returns. With a place, only
+  // those that it covers: the others come with the rest of the copy.
+  absl::Status Apply(const TableSet::Version& changes, const CopyPlace* covered = nullptr);
+  // Writer: copies about `bytes_max` more of the latest state of `from` to this one, which holds
+  // what `place` covers and nothing else, in key order and without free pages. One transaction,
+  // durable when it returns.
+  absl::Status CopySome(const LmdbEnv& from, uint64_t bytes_max, CopyPlace* place);
   // Reads everything once.
   absl::Status Verify() const;
 
@@ -81,7 +93,10 @@ class LmdbEnv : public std::enable_shared_from_this<LmdbEnv> {
   LmdbEnv(std::string dir, MDB_env* env);
   absl::Status OpenTables();
   absl::Status CheckFileLength() const;
-  absl::Status ApplyTable(MDB_txn* txn, Table table, const PackedNode* changes);
+  absl::Status ApplyTable(MDB_txn* txn, Table table, const PackedNode* changes,
+                          const CopyPlace* covered);
+  absl::Status CopyTable(MDB_txn* txn, const ReadTxn& from, uint64_t* bytes_left,
+                         CopyPlace* place) const;
   absl::Status PutRecord(MDB_cursor* cursor, Table table, std::string_view key,
                          std::string_view value, unsigned flags);
   absl::Status DeleteRecord(MDB_txn* txn, Table table, std::string_view key);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -85,14 +86,20 @@ class MemoryBackend final : public KvBackend {
     return Remember(RewriteSome(tuning_.slice_bytes_min));
   }
 
-  absl::Status Reclaim() override {
+  absl::StatusOr<ReclaimProgress> ReclaimStep() override {
     QR_RETURN_IF_ERROR(failed_);
-    tables_->Collect();
-    // One that has begun would keep what was superseded since: finish it, then do a whole one.
-    if (store_->rewriting()) QR_RETURN_IF_ERROR(Remember(RewriteSome(UINT64_MAX)));
-    QR_RETURN_IF_ERROR(Remember(BeginRewrite()));
-    if (store_->rewriting()) QR_RETURN_IF_ERROR(Remember(RewriteSome(UINT64_MAX)));
-    return absl::OkStatus();
+    if (!reclaimed_at_.has_value()) {
+      tables_->Collect();
+      // One that has begun would keep what was superseded since: finish it, then do a whole one.
+      reclaimed_at_ = rewrites_ended_ + (store_->rewriting() ? 2 : 1);
+    }
+    if (rewrites_ended_ < *reclaimed_at_) {
+      if (!store_->rewriting()) QR_RETURN_IF_ERROR(Remember(BeginRewrite()));
+      if (store_->rewriting()) QR_RETURN_IF_ERROR(Remember(RewriteSome(tuning_.slice_bytes_max)));
+    }
+    if (rewrites_ended_ < *reclaimed_at_) return ReclaimProgress::kMore;
+    reclaimed_at_.reset();
+    return ReclaimProgress::kDone;
   }
 
   absl::Status Read(Table table, std::span<const std::string_view> keys,
@@ -140,8 +147,14 @@ class MemoryBackend final : public KvBackend {
       const auto last = TreeLastKey(pin->root(static_cast<Table>(i)));
       rewrite_ends_[i] = last.has_value() ? KeyBehind(*last) : std::string();
     }
-    if (!store_->rewriting()) garbage_bytes_wait_ = store_->bytes();
+    if (!store_->rewriting()) GaveUp();
     return absl::OkStatus();
+  }
+
+  // The disk was too full for a rewrite.
+  void GaveUp() {
+    garbage_bytes_wait_ = store_->bytes();
+    ++rewrites_ended_;
   }
 
   bool RewriteIsDue() const {
@@ -162,6 +175,7 @@ class MemoryBackend final : public KvBackend {
     while (store_->rewriting() && done < bytes) {
       if (cursor_table_ == kTableCount) {
         garbage_bytes_wait_ = 0;
+        ++rewrites_ended_;
         return store_->FinishRewrite();
       }
       QR_RETURN_IF_ERROR(RewriteFrame(std::min(bytes - done, kFrameBytes), &done));
@@ -189,7 +203,7 @@ class MemoryBackend final : public KvBackend {
       *done += bytes;
     }
     if (!store_->rewriting()) {
-      garbage_bytes_wait_ = store_->bytes();
+      GaveUp();
       return absl::OkStatus();
     }
     if (complete) {
@@ -214,6 +228,8 @@ class MemoryBackend final : public KvBackend {
   std::array<std::string, kTableCount> rewrite_ends_;  // where each table ended when it began
   std::vector<WriteOp> puts_;
   uint64_t garbage_bytes_wait_ = 0;  // size of the files when the disk was too full for a rewrite
+  uint64_t rewrites_ended_ = 0;      // finished or given up
+  std::optional<uint64_t> reclaimed_at_;  // a reclaim is done when so many have ended
 };
 
 }  // namespace

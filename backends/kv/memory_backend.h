@@ -3,7 +3,7 @@
 //
 // Write appends the batch to the checkpoint's delta file (page cache), then applies it; Sync is one
 // fdatasync. Superseded bytes are got rid of by a rewrite that proceeds by a slice at each Write
-// and Sync, at a pace set by the bytes written; Reclaim does it in one go. Reads never wait for
+// and Sync, at a pace set by the bytes written; ReclaimStep hastens it. Reads never wait for
 // either.
 #pragma once
 
@@ -19,7 +19,7 @@ struct MemoryTuning {
   // No rewrite before this many superseded bytes, and not before they outweigh the live ones.
   uint64_t garbage_bytes_min = 8 << 20;
   uint64_t slice_bytes_min = 256 << 10;
-  uint64_t slice_bytes_max = 8 << 20;
+  uint64_t slice_bytes_max = 2 << 20;
   uint64_t slice_per_written_byte = 4;
 };
 

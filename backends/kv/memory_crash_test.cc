@@ -82,7 +82,7 @@ TEST_CASE("after a power loss the memory backend is at a whole batch, none befor
           REQUIRE_OK(backend->Sync());
           history.Synced();
         }
-        if (random.OneIn(30)) REQUIRE_OK(backend->Reclaim());
+        if (random.OneIn(30)) REQUIRE_OK(ReclaimAll(*backend));
       }
       env.Crash(random);
     }
@@ -115,7 +115,7 @@ TEST_CASE("a power loss at every single write, sync and rename", "[memory][crash
           status = (*backend)->Sync();
           if (status.ok()) history.Synced();
         }
-        if (status.ok() && i % 25 == 24) status = (*backend)->Reclaim();
+        if (status.ok() && i % 25 == 24) status = ReclaimAll(**backend);
       }
     }
     reached_end = status.ok();
@@ -136,7 +136,7 @@ TEST_CASE("an inverted bit is found and named, or it hit nothing that had been s
   {
     auto backend = Reopen(&env);
     for (int i = 0; i < 60; ++i) {
-      if (i == 30) REQUIRE_OK(backend->Reclaim());
+      if (i == 30) REQUIRE_OK(ReclaimAll(*backend));
       if (i == 30) {
         backend.reset();
         backend = Reopen(&env, MemoryTuning());  // so that no rewrite is half done at the end
@@ -197,7 +197,7 @@ TEST_CASE("a file that is missing or too short is damage", "[memory][damage]") {
   {
     auto backend = Reopen(&env, MemoryTuning());  // one base and one delta
     for (int i = 0; i < 20; ++i) REQUIRE_OK(history.Write(*backend));
-    REQUIRE_OK(backend->Reclaim());
+    REQUIRE_OK(ReclaimAll(*backend));
     for (int i = 0; i < 20; ++i) REQUIRE_OK(history.Write(*backend));
     REQUIRE_OK(backend->Sync());
   }
@@ -292,10 +292,10 @@ TEST_CASE("a rewrite that finds the disk full is given up, and tried again later
   for (int i = 0; i < 12; ++i) REQUIRE_OK(write(i));
   // Room for the batches, not for the content once more.
   env.SetCapacityBytes(backend->Sizes().on_disk + 6000);
-  REQUIRE_OK(backend->Reclaim());
+  REQUIRE_OK(ReclaimAll(*backend));
   const uint64_t small = backend->Sizes().on_disk;
   env.SetCapacityBytes(small + 1000);
-  REQUIRE_OK(backend->Reclaim());
+  REQUIRE_OK(ReclaimAll(*backend));
   CHECK(ReadModel(*backend) == model);
   REQUIRE_OK(write(3));
   env.SetCapacityBytes(UINT64_MAX);

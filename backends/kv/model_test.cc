@@ -31,6 +31,7 @@ TEST_CASE("tens of thousands of random changes, in lockstep with the model", "[m
   Model model;
   Model snapshot_model;
   std::unique_ptr<KvSnapshot> snapshot;
+  bool reclaiming = false;
   for (int step = 0; step < 600; ++step) {
     const std::vector<OwnedOp> ops = source.Next(random.OneIn(20) ? 400 : 40);
     REQUIRE_OK(WriteOps(*store, ops));
@@ -45,7 +46,14 @@ TEST_CASE("tens of thousands of random changes, in lockstep with the model", "[m
       snapshot.reset();
     }
     if (random.OneIn(10)) REQUIRE_OK(store->Sync());
-    if (random.OneIn(40)) REQUIRE_OK(store->Reclaim());
+    if (random.OneIn(40)) REQUIRE_OK(ReclaimAll(*store));
+    // Others go on while batches are written, for as long as it takes.
+    reclaiming = reclaiming || random.OneIn(40);
+    if (reclaiming && random.OneIn(2)) {
+      const auto progress = store->ReclaimStep();
+      REQUIRE_OK(progress.status());
+      reclaiming = *progress == ReclaimProgress::kMore;
+    }
     if (random.OneIn(40)) REQUIRE(ReadModel(*store) == model);
     if (random.OneIn(40)) {
       snapshot.reset();
@@ -120,7 +128,7 @@ TEST_CASE("readers beside the writer see whole batches and never go back", "[mod
   for (int number = 1; status.ok() && (number < 300 || looks < 300); ++number) {
     status = WriteOps(*store, batch_for(number));
     if (status.ok() && number % 50 == 0) status = store->Sync();
-    if (status.ok() && number % 100 == 0) status = store->Reclaim();
+    if (status.ok() && number % 100 == 0) status = ReclaimAll(*store);
   }
   stop = true;
   one.join();

@@ -49,6 +49,13 @@ absl::StatusOr<std::unique_ptr<KvBackend>> OpenKvBackend(std::string_view name,
       StrCat("unknown backend '", name, "'; known: ", StrJoin(known, ", ")));
 }
 
+absl::Status ReclaimAll(KvBackend& backend) {
+  while (true) {
+    QR_ASSIGN_OR_RETURN(const ReclaimProgress progress, backend.ReclaimStep());
+    if (progress == ReclaimProgress::kDone) return absl::OkStatus();
+  }
+}
+
 absl::Status CheckBatch(std::span<const WriteOp> batch) {
   for (const WriteOp& op : batch) {
     if (op.key.empty() && op.kind != WriteOp::Kind::kDeleteRange) {

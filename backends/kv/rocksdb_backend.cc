@@ -3,13 +3,20 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/table_properties_collectors.h>
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <charconv>
+#include <chrono>
+#include <condition_variable>
 #include <map>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -25,6 +32,11 @@ constexpr size_t kMultiGetKeys = 64;
 // A memtable's memory is taken in pieces of this size. RocksDB's default, an eighth of the write
 // buffer, would make the first write of a new store count as megabytes.
 constexpr size_t kArenaBlockBytes = 16 << 10;
+// Files of 32 MB, the usual size: 16 GB are open at a time.
+constexpr int kOpenFilesMax = 512;
+// While a file is written the system is told to bring it to the disk, so that its sync is short.
+constexpr uint64_t kBytesPerSync = 1 << 20;
+constexpr size_t kDeletionWindow = 10'000;  // entries
 
 rocksdb::Slice ToSlice(std::string_view data) { return {data.data(), data.size()}; }
 std::string_view FromSlice(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
@@ -71,6 +83,12 @@ rocksdb::Options DatabaseOptions(const KvOptions& options) {
   result.target_file_size_base = std::max<uint64_t>(options.memtable_bytes, 2 << 20);
   result.level_compaction_dynamic_level_bytes = true;
   result.max_background_jobs = 2;
+  result.max_open_files = kOpenFilesMax;
+  result.bytes_per_sync = kBytesPerSync;
+  // A compaction of revisions leaves runs of tombstones that every scan would walk over: files with
+  // many of them in a row are compacted soon.
+  result.table_properties_collector_factories.push_back(
+      rocksdb::NewCompactOnDeletionCollectorFactory(kDeletionWindow, kDeletionWindow / 2));
   result.avoid_flush_during_shutdown = true;  // the log replays what was not synced
   result.info_log_level = rocksdb::WARN_LEVEL;
   result.keep_log_file_num = 2;
@@ -109,6 +127,42 @@ class RocksdbSnapshot final : public KvSnapshot {
  private:
   const SharedDb db_;
   const rocksdb::Snapshot* const snapshot_;
+};
+
+// The compaction of everything, on a thread of its own: writes go on beside it.
+class WholeCompaction {
+ public:
+  explicit WholeCompaction(SharedDb db)
+      : thread_([this, db = std::move(db)] {
+          rocksdb::CompactRangeOptions options;
+          options.exclusive_manual_compaction = false;
+          options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
+          options.canceled = &canceled_;
+          const rocksdb::Status status = db->CompactRange(options, nullptr, nullptr);
+          std::lock_guard lock(mutex_);
+          ended_ = status;
+          changed_.notify_all();
+        }) {}
+  ~WholeCompaction() {
+    canceled_ = true;
+    thread_.join();
+  }
+
+  // How it ended, if it has.
+  std::optional<rocksdb::Status> WaitBriefly() {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, kWait, [this] { return ended_.has_value(); });
+    return ended_;
+  }
+
+ private:
+  static constexpr auto kWait = std::chrono::milliseconds(5);
+
+  std::atomic<bool> canceled_ = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<rocksdb::Status> ended_;
+  std::thread thread_;  // last: it uses the others
 };
 
 class RocksdbBackend final : public KvBackend {
@@ -151,12 +205,17 @@ class RocksdbBackend final : public KvBackend {
     return Remember(ToStatus("flush", db_->Flush(options)));
   }
 
-  absl::Status Reclaim() override {
-    QR_RETURN_IF_ERROR(Sync());
-    rocksdb::CompactRangeOptions options;
-    options.exclusive_manual_compaction = false;
-    options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
-    return Remember(ToStatus("compact", db_->CompactRange(options, nullptr, nullptr)));
+  absl::StatusOr<ReclaimProgress> ReclaimStep() override {
+    QR_RETURN_IF_ERROR(failed_);
+    if (compaction_ == nullptr) compaction_ = std::make_unique<WholeCompaction>(db_);
+    const std::optional<rocksdb::Status> ended = compaction_->WaitBriefly();
+    if (!ended.has_value()) return ReclaimProgress::kMore;
+    compaction_.reset();
+    absl::Status status = ToStatus("compact", *ended);
+    // Whether a full disk stops more than this compaction, the next write tells.
+    if (!absl::IsResourceExhausted(status)) status = Remember(std::move(status));
+    QR_RETURN_IF_ERROR(status);
+    return ReclaimProgress::kDone;
   }
 
   absl::Status Read(Table table, std::span<const std::string_view> keys,
@@ -279,6 +338,13 @@ class RocksdbBackend final : public KvBackend {
   // away. Overwritten records and range deletes show only when they have been compacted. (RocksDB's
   // own estimate needs files whose keys do not overlap, and ours all hold the applied index.)
   uint64_t LiveBytes() const {
+    const uint64_t files = Property(rocksdb::DB::Properties::kLiveSstFilesSize);
+    std::lock_guard lock(live_mutex_);
+    if (live_.files_bytes != files) live_ = {files, ComputeLiveBytes(files)};
+    return live_.live_bytes;
+  }
+
+  uint64_t ComputeLiveBytes(uint64_t files_bytes) const {
     std::map<std::string, std::string> properties;
     if (!db_->GetMapProperty(rocksdb::DB::Properties::kAggregatedTableProperties, &properties)) {
       return 0;
@@ -293,7 +359,7 @@ class RocksdbBackend final : public KvBackend {
     const double deletions = number("num_deletions");
     const double puts = entries - deletions;
     if (puts <= 0) return 0;
-    const double bytes = static_cast<double>(Property(rocksdb::DB::Properties::kLiveSstFilesSize));
+    const double bytes = static_cast<double>(files_bytes);
     return static_cast<uint64_t>(bytes * std::max(0.0, puts - deletions) / puts);
   }
 
@@ -302,9 +368,18 @@ class RocksdbBackend final : public KvBackend {
     return status;
   }
 
+  // Reading the properties of all files is not cheap, so they are read when the files have changed.
+  struct LiveEstimate {
+    uint64_t files_bytes = 0;
+    uint64_t live_bytes = 0;
+  };
+
   std::unique_ptr<FileLock> lock_;
   SharedDb db_;
   absl::Status failed_;
+  std::unique_ptr<WholeCompaction> compaction_;
+  mutable std::mutex live_mutex_;
+  mutable LiveEstimate live_;
 };
 
 }  // namespace

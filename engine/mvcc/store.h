@@ -64,6 +64,7 @@ class MvccStore final : public RecordReader {
   // --- compaction (store_compact.cc)
   void ScheduleCompaction(int64_t revision);
   bool CompactionPending() const;
+  bool compacting() const { return !compactions_.empty(); }  // some deletions are to be made
   bool CompactSlice(uint32_t steps);
   int64_t PhysicallyCompacted() const { return physically_compacted_; }
   void Flushed(uint64_t sequence);

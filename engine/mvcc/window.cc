@@ -10,10 +10,6 @@
 namespace quorate::engine {
 namespace {
 
-// etcd's keys in bucket meta.
-constexpr std::string_view kConsistentIndex = "consistent_index";
-constexpr std::string_view kTerm = "term";
-
 std::array<char, 8> BigEndian(uint64_t value) {
   std::array<char, 8> out;
   for (int i = 0; i < 8; ++i) out[i] = static_cast<char>(value >> (56 - 8 * i));
@@ -21,6 +17,13 @@ std::array<char, 8> BigEndian(uint64_t value) {
 }
 
 }  // namespace
+
+std::optional<uint64_t> ParseMetaNumber(std::string_view bytes) {
+  if (bytes.size() != sizeof(uint64_t)) return std::nullopt;
+  uint64_t value = 0;
+  for (const char byte : bytes) value = value << 8 | static_cast<unsigned char>(byte);
+  return value;
+}
 
 // --- chunks
 

@@ -24,6 +24,12 @@
 
 namespace quorate::engine {
 
+// The last entry of a chunk, in table meta as etcd has it: 8 bytes, big-endian.
+inline constexpr std::string_view kConsistentIndex = "consistent_index";
+inline constexpr std::string_view kTerm = "term";
+// nullopt for anything else than 8 bytes.
+std::optional<uint64_t> ParseMetaNumber(std::string_view bytes);
+
 struct WindowRecord {
   PackedRef packed;
   const char* bytes;

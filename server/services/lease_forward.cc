@@ -41,33 +41,56 @@ void AskLeader(ServiceContext& context, Replica& replica, const char* path, std:
       });
 }
 
+using RenewDone = std::function<void(Error, int64_t, Replica&)>;
+
+// A leader that was deposed and does not know it would promise what it cannot keep, or say that a
+// lease is gone that was granted elsewhere: a read point confirms the lead first (etcd's
+// ensureLeadership).
+void RenewHere(ServiceContext& context, Replica& replica, LeaseId id, int64_t give_up_ns,
+               RenewDone done) {
+  Read read;
+  read.deadline_ns = give_up_ns;
+  read.fail = [&context, done](const Error&) {
+    context.loop->Run([done](Replica& r) { done(engine::errors::kNoLeader, 0, r); });
+  };
+  read.run = [&context, id, give_up_ns, done](Engine&) {
+    context.loop->Run([&context, id, give_up_ns, done](Replica& r) {
+      Lessor& lessor = r.engine().lessor();
+      const int64_t now_ns = context.clock->MonotonicNs();
+      if (lessor.primary() && !lessor.ExpiredNotRevoked(id, now_ns)) {
+        return done({}, lessor.Renew(id, now_ns), r);
+      }
+      // Another leads by now, or the revocation is under way: the answer waits for it.
+      r.RunLater([&context, id, give_up_ns, done](Replica& later) {
+        RenewLease(context, later, id, give_up_ns, done);
+      });
+    });
+  };
+  replica.ReadState(std::move(read));
+}
+
 }  // namespace
 
 void RenewLease(ServiceContext& context, Replica& replica, LeaseId id, int64_t give_up_ns,
-                std::function<void(Error, int64_t, Replica&)> done) {
-  Lessor& lessor = replica.engine().lessor();
-  const int64_t now_ns = context.clock->MonotonicNs();
-  const bool decides = lessor.primary();
-  // Another member may have answered the grant before it was applied here.
-  const bool all_applied = replica.engine().applied_index() >= replica.raft().commit();
-  const bool known = lessor.Exists(id) || all_applied;
-  if (decides && known && !lessor.ExpiredNotRevoked(id, now_ns)) {
-    return done({}, lessor.Renew(id, now_ns), replica);
+                RenewDone done) {
+  if (context.clock->MonotonicNs() >= give_up_ns) {
+    return done(engine::errors::kNoLeader, 0, replica);
   }
-  if (now_ns >= give_up_ns) return done(engine::errors::kNoLeader, 0, replica);
-  auto again = [&context, id, give_up_ns, done](Replica& later) {
-    RenewLease(context, later, id, give_up_ns, done);
-  };
-  // Its revocation (or what is committed) is under way: the answer waits for it.
-  if (decides) return replica.RunLater(std::move(again));
+  if (replica.engine().lessor().primary()) {
+    return RenewHere(context, replica, id, give_up_ns, std::move(done));
+  }
   etcdserverpb::LeaseKeepAliveRequest request;
   request.set_id(id.value());
   AskLeader(context, replica, "/leases", request.SerializeAsString(),
-            [done, again](std::optional<HttpAnswer> said, Replica& then) {
+            [&context, id, give_up_ns, done](std::optional<HttpAnswer> said, Replica& then) {
               etcdserverpb::LeaseKeepAliveResponse response;
               if (said && said->status == kNotFound) return done({}, 0, then);
-              if (!said || !response.ParseFromString(said->body)) return then.RunLater(again);
-              done({}, response.ttl(), then);
+              if (said && response.ParseFromString(said->body)) {
+                return done({}, response.ttl(), then);
+              }
+              then.RunLater([&context, id, give_up_ns, done](Replica& later) {
+                RenewLease(context, later, id, give_up_ns, done);
+              });
             });
 }
 

@@ -33,6 +33,7 @@ struct DialContext {
 struct PeerUrl {
   std::string host;
   uint16_t port = 0;
+  bool operator==(const PeerUrl&) const = default;
   std::string authority() const;  // "10.0.0.1:2380", "[::1]:2380"
 };
 

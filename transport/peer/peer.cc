@@ -74,9 +74,10 @@ void Peer::Stop() {
 
 void Peer::SetUrls(std::vector<PeerUrl> urls) {
   QR_CHECK(!urls.empty());
+  if (stopped_) return;
   urls_ = std::move(urls);
   picked_url_ = 0;
-  for (const auto& reader : readers_) reader->RetryNow();
+  for (const auto& reader : readers_) reader->OnNewUrls();
 }
 
 void Peer::OnQueued() {

@@ -81,7 +81,10 @@ class Peer {
   // --- for the parts
   const LinkContext& context() const { return *context_; }
   PeerUrl url() const { return urls_[picked_url_]; }
-  void UrlFailed() { picked_url_ = (picked_url_ + 1) % urls_.size(); }
+  // The next attempt goes elsewhere; unless another part has said so already.
+  void UrlFailed(const PeerUrl& url) {
+    if (url == urls_[picked_url_]) picked_url_ = (picked_url_ + 1) % urls_.size();
+  }
   void Activate();
   void Deactivate(std::string_view what, std::string_view reason);
   // All that waits is dropped and the peer reported.

@@ -68,7 +68,6 @@ class Reader {
   explicit Reader(std::string_view rest) : rest_(rest) {}
 
   bool done() const { return rest_.empty(); }
-  size_t left() const { return rest_.size(); }
 
   bool Varint(uint64_t* value) {
     *value = 0;
@@ -79,6 +78,14 @@ class Reader {
       if (byte < 0x80) return true;
     }
     return false;
+  }
+  // Field number and wire type of what follows.
+  bool Tag(uint32_t* field, uint32_t* wire_type) {
+    uint64_t tag = 0;
+    if (!Varint(&tag) || tag > std::numeric_limits<uint32_t>::max()) return false;
+    *field = static_cast<uint32_t>(tag >> 3);
+    *wire_type = static_cast<uint32_t>(tag & 7);
+    return *field != 0;
   }
   bool Run(std::string_view* bytes) {
     uint64_t size = 0;
@@ -121,11 +128,10 @@ Bytes SliceOf(const Bytes& whole, std::string_view part) {
 bool ReadEntry(const Bytes& whole, std::string_view part, Entry* entry) {
   Reader reader(part);
   while (!reader.done()) {
-    uint64_t tag = 0;
+    uint32_t field = 0;
+    uint32_t wire_type = 0;
     uint64_t number = 0;
-    if (!reader.Varint(&tag)) return false;
-    const auto field = static_cast<uint32_t>(tag >> 3);
-    const auto wire_type = static_cast<uint32_t>(tag & 7);
+    if (!reader.Tag(&field, &wire_type)) return false;
     if (field == kEntryData && wire_type == kLengthDelimited) {
       std::string_view data;
       if (!reader.Run(&data)) return false;
@@ -138,7 +144,7 @@ bool ReadEntry(const Bytes& whole, std::string_view part, Entry* entry) {
         if (number > static_cast<uint64_t>(EntryType::kConfChangeV2)) return false;
         entry->type = static_cast<EntryType>(number);
       }
-    } else if (tag >> 3 == 0 || !reader.Skip(wire_type)) {
+    } else if (!reader.Skip(wire_type)) {
       return false;
     }
   }
@@ -288,12 +294,12 @@ absl::StatusOr<PeerMessage> DecodeMessage(const Bytes& bytes) {
   message.type = raftpb::MsgHup;  // what absence means
   Reader reader(bytes.view());
   while (!reader.done()) {
-    uint64_t tag = 0;
+    uint32_t field = 0;
+    uint32_t wire_type = 0;
     uint64_t number = 0;
     std::string_view run;
-    bool good = reader.Varint(&tag) && tag >> 3 != 0 && tag >> 3 <= UINT32_MAX;
-    const auto field = static_cast<uint32_t>(tag >> 3);
-    switch (tag & 7) {
+    bool good = reader.Tag(&field, &wire_type);
+    switch (wire_type) {
       case kVarint:
         good = good && reader.Varint(&number) && SetNumber(field, number, &message);
         break;
@@ -301,7 +307,7 @@ absl::StatusOr<PeerMessage> DecodeMessage(const Bytes& bytes) {
         good = good && reader.Run(&run) && SetRun(field, bytes, run, &message);
         break;
       default:
-        good = good && reader.Skip(static_cast<uint32_t>(tag & 7));
+        good = good && reader.Skip(wire_type);
     }
     if (!good) return absl::InvalidArgumentError("these bytes are no raft message");
   }

@@ -1,5 +1,10 @@
 #include "transport/peer/peer_test_member.h"
 
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <thread>
 
 #include "base/check.h"
@@ -153,6 +158,54 @@ void TestMember::ReleaseSnapshots() {
   std::lock_guard lock(mutex_);
   hold_snapshots_ = false;
   changed_.notify_all();
+}
+
+RawListener::RawListener() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  QR_CHECK(bind(fd_, reinterpret_cast<sockaddr*>(&address), size) == 0 && listen(fd_, 64) == 0);
+  QR_CHECK(getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  port_ = ntohs(address.sin_port);
+}
+
+RawListener::~RawListener() { Close(); }
+
+void RawListener::Close() {
+  for (const int fd : kept_) close(fd);
+  kept_.clear();
+  if (fd_ >= 0) close(std::exchange(fd_, -1));
+}
+
+int RawListener::Accept() {
+  pollfd ready{fd_, POLLIN, 0};
+  if (poll(&ready, 1, std::chrono::milliseconds(kGivesUp).count()) != 1) return -1;
+  return accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
+}
+
+bool RawListener::AcceptMany(int count) {
+  for (int i = 0; i < count; ++i) {
+    const int fd = Accept();
+    if (fd < 0) return false;
+    kept_.push_back(fd);
+  }
+  return true;
+}
+
+bool RawListener::AnswerOnce(const std::string& bytes) {
+  const int fd = Accept();
+  if (fd < 0) return false;
+  std::string head;
+  char part[4096];
+  while (head.find("\r\n\r\n") == std::string::npos) {
+    const ssize_t size = recv(fd, part, sizeof(part), 0);
+    if (size <= 0) break;
+    head.append(part, static_cast<size_t>(size));
+  }
+  const ssize_t sent = send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  close(fd);
+  return sent == static_cast<ssize_t>(bytes.size());
 }
 
 void Introduce(const std::vector<TestMember*>& members) {

@@ -75,6 +75,25 @@ class TestMember final : public PeerEvents {
   bool hold_snapshots_ = false;
 };
 
+// A port that accepts and does what a test tells it: never reads, or answers with given bytes.
+class RawListener {
+ public:
+  RawListener();
+  ~RawListener();
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  void Close();
+  // Accepts so many connections and keeps them open; false after a minute.
+  bool AcceptMany(int count);
+  // Accepts one connection, reads the request's head, answers with the bytes and closes.
+  bool AnswerOnce(const std::string& bytes);
+
+ private:
+  int Accept();
+  int fd_ = -1;
+  uint16_t port_ = 0;
+  std::vector<int> kept_;
+};
+
 // Lets all of them know each other.
 void Introduce(const std::vector<TestMember*>& members);
 

@@ -60,7 +60,7 @@ class Pipeline::Lane final : public DialConnection::User {
       peer_->Activate();
     } else {
       Stop();
-      peer_->UrlFailed();
+      peer_->UrlFailed(url_);
       peer_->CountDropped(1);
       peer_->ReportUnreachable();
     }
@@ -70,7 +70,7 @@ class Pipeline::Lane final : public DialConnection::User {
     const bool was_busy = busy_;
     Stop();
     if (!was_busy) return;
-    peer_->UrlFailed();
+    peer_->UrlFailed(url_);
     peer_->Deactivate("pipeline", reason);
     peer_->CountDropped(1);
     // What waits would only meet the same fate later, when raft has long said something newer.

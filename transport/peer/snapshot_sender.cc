@@ -34,10 +34,10 @@ void SnapshotSender::Send(const PeerMessage& message, std::unique_ptr<SnapshotSo
   OutputBuffer framed;
   StreamEncoder(StreamKind::kMessage).Encode(message, &framed);
   bytes_ = framed.size();
-  const PeerUrl url = peer_->url();
-  connection_ = DialConnection::Open(&context.dial, url, kIdleLimitNs, this);
+  url_ = peer_->url();
+  connection_ = DialConnection::Open(&context.dial, url_, kIdleLimitNs, this);
   connection_->Write(PeerRequestHead(
-      "POST", "/raft/snapshot", url, IdentityHeaders(context.identity, std::nullopt),
+      "POST", "/raft/snapshot", url_, IdentityHeaders(context.identity, std::nullopt),
       "Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n"));
   connection_->Write(ChunkHead(bytes_));
   connection_->Write(&framed);
@@ -92,7 +92,7 @@ void SnapshotSender::OnAnswer(Reuse) {
 }
 
 void SnapshotSender::OnLost(const std::string& reason) {
-  peer_->UrlFailed();
+  peer_->UrlFailed(url_);
   peer_->Deactivate("snapshot", reason);
   Finish(absl::UnavailableError("sending a snapshot: " + reason));
 }

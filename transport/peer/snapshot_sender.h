@@ -36,6 +36,7 @@ class SnapshotSender final : public DialConnection::User {
 
   Peer* const peer_;
   Done done_;
+  PeerUrl url_;  // being used
   std::shared_ptr<DialConnection> connection_;
   // Used on the snapshot thread; destroyed there.
   std::shared_ptr<SnapshotSource> source_;

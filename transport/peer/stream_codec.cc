@@ -132,6 +132,7 @@ absl::Status StreamDecoder::OnPart(const Bytes& part, std::vector<PeerMessage>* 
       append_.term = append_.log_term = term_;
       append_.index = index_;
       entries_left_ = Number(part);
+      append_bytes_ = 0;
       AfterEntry();
       return absl::OkStatus();
     case State::kEntrySize:
@@ -169,6 +170,8 @@ absl::Status StreamDecoder::OnMessage(const Bytes& part, std::vector<PeerMessage
 absl::Status StreamDecoder::OnEntry(const Bytes& part) {
   absl::StatusOr<Entry> entry = DecodeEntry(part);
   if (!entry.ok()) return entry.status();
+  append_bytes_ += part.size() + sizeof(Entry);
+  if (append_bytes_ > bytes_max_) return Broken("an append of too many entries");
   append_.entries.push_back(*std::move(entry));
   index_ = index_.Next();
   --entries_left_;

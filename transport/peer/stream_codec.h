@@ -53,8 +53,8 @@ class StreamDecoder {
     MemberId from;
     MemberId to;
   };
-  // `ends` are put into messages whose framing leaves them out. `bytes_max` is of one message or
-  // entry; memory is taken only as bytes come.
+  // `ends` are put into messages whose framing leaves them out. `bytes_max` is of one message;
+  // memory is taken only as bytes come.
   StreamDecoder(StreamKind kind, const Ends& ends, uint64_t bytes_max)
       : kind_(kind), ends_(ends), bytes_max_(bytes_max) {
     StartFrame();
@@ -84,6 +84,7 @@ class StreamDecoder {
   LogIndex index_;
   PeerMessage append_;  // being put together from 0x01
   uint64_t entries_left_ = 0;
+  uint64_t append_bytes_ = 0;  // that its entries occupy
 };
 
 }  // namespace quorate::transport

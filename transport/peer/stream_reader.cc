@@ -18,12 +18,12 @@ constexpr size_t kRefusalBytesMax = 4096;
 void StreamReader::Dial() {
   const LinkContext& context = peer_->context();
   state_ = State::kDialling;
-  const PeerUrl url = peer_->url();
-  connection_ = DialConnection::Open(&context.dial, url, context.options->io_timeout_ns, this);
+  url_ = peer_->url();
+  connection_ = DialConnection::Open(&context.dial, url_, context.options->io_timeout_ns, this);
   const std::string path =
       "/raft/stream/" + std::string(StreamName(kind_)) + "/" + HexId(context.identity.self.value());
   connection_->Write(
-      PeerRequestHead("GET", path, url, IdentityHeaders(context.identity, peer_->id()), ""));
+      PeerRequestHead("GET", path, url_, IdentityHeaders(context.identity, peer_->id()), ""));
 }
 
 void StreamReader::Stop() {
@@ -56,6 +56,11 @@ void StreamReader::RetryNow() {
     retry_timer_ = 0;
     Dial();
   });
+}
+
+void StreamReader::OnNewUrls() {
+  if (state_ == State::kDialling || state_ == State::kRefused) DialLater();
+  RetryNow();
 }
 
 void StreamReader::OnHead(int status, const HttpRequest&) {
@@ -99,13 +104,13 @@ void StreamReader::OnRefusal() {
   if (refusal_status_ == kGone) {
     peer_->context().events->OnRemoved(peer_->id());
   }
-  peer_->UrlFailed();
+  peer_->UrlFailed(url_);
   Fail("refused with status " + std::to_string(refusal_status_) + ": " + text);
 }
 
 void StreamReader::OnLost(const std::string& reason) {
   if (state_ == State::kRefused) return OnRefusal();
-  if (state_ == State::kDialling) peer_->UrlFailed();
+  if (state_ == State::kDialling) peer_->UrlFailed(url_);
   Fail(reason);
 }
 

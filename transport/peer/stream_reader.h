@@ -19,6 +19,8 @@ class StreamReader final : public DialConnection::User {
   void Stop();
   // The peer shows signs of life: if the next attempt is due later, make it now.
   void RetryNow();
+  // There are other URLs: an attempt under way is dropped, a stream that works stays.
+  void OnNewUrls();
 
   void OnHead(int status, const HttpRequest& head) override;
   void OnBody(std::string_view piece) override;
@@ -35,6 +37,7 @@ class StreamReader final : public DialConnection::User {
   Peer* const peer_;
   const StreamKind kind_;
   State state_ = State::kWaiting;
+  PeerUrl url_;  // being used
   std::shared_ptr<DialConnection> connection_;
   std::unique_ptr<StreamDecoder> decoder_;
   std::vector<PeerMessage> messages_;

@@ -54,6 +54,8 @@ void CallCompiler::LearnStep(const etcdserverpb::RequestOp& step) {
   if (step.has_request_put()) keys_[step.request_put().key()];
   if (step.has_request_range()) keys_[step.request_range().key()];
   if (step.has_request_delete_range()) keys_[step.request_delete_range().key()];
+  for (const auto& inner : step.request_txn().success()) LearnStep(inner);
+  for (const auto& inner : step.request_txn().failure()) LearnStep(inner);
 }
 
 void CallCompiler::LearnKeys(const Operation& operation) {
@@ -166,6 +168,15 @@ void CallCompiler::AddStep(const etcdserverpb::RequestOp& step,
     if (answer != nullptr) {
       const auto deleted = static_cast<uint32_t>(answer->response_delete_range().deleted());
       call->expectations.push_back({Expectation::Kind::kCount, keys, deleted});
+    }
+  } else if (step.has_request_txn()) {
+    // Its conditions are taken as told; without an answer it must have none.
+    const etcdserverpb::TxnRequest& txn = step.request_txn();
+    const bool taken = answer == nullptr || answer->response_txn().succeeded();
+    const Steps& steps = taken ? txn.success() : txn.failure();
+    for (int i = 0; i < steps.size(); ++i) {
+      AddStep(steps[i], answer == nullptr ? nullptr : &answer->response_txn().responses(i), call,
+              writes);
     }
   } else if (step.has_request_range() && answer != nullptr) {
     AddRange(step.request_range(), answer->response_range(), call);

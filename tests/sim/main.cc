@@ -1,0 +1,228 @@
+// quorate-sim: runs seeds and says what it saw. `./dev sim --help` explains the options.
+
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <string>
+#include <string_view>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "tests/sim/world.h"
+
+namespace quorate::sim {
+namespace {
+
+constexpr char kHelp[] =
+    R"(./dev sim [OPTION...]     whole replicas in one process, on virtual time, under faults
+
+  --seed N          one seed, with all that happened
+  --seeds A..B      these seeds
+  --minutes M       new seeds for so long
+  --count N         so many new seeds
+  --members N       instead of what the seed says
+  --seconds S       of virtual time with faults, instead of what the seed says
+  --no-faults       nothing goes wrong
+  --twice           each seed runs twice and must do the same
+  --verbose         the members' own log lines
+)";
+
+struct Options {
+  uint64_t first = 0, last = 0;
+  bool fresh = true;
+  double minutes = 0;
+  uint64_t count = 1;
+  bool detailed = false;
+  bool twice = false;
+  bool verbose = false;
+  PlanWishes wishes;
+  std::string text;  // as given, for the line that replays
+};
+
+const char* Commit() {
+  const char* commit = std::getenv("QUORATE_COMMIT");
+  return commit == nullptr ? "unknown" : commit;
+}
+
+double CpuSeconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+uint64_t FreshSeed() {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000 % 1'000'000'000'000 +
+         static_cast<uint64_t>(now.tv_nsec) / 1'000;
+}
+
+[[noreturn]] void Usage(std::string_view wrong) {
+  std::fprintf(stderr, "quorate-sim: %s\n%s", std::string(wrong).c_str(), kHelp);
+  std::exit(2);
+}
+
+Options Parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view name = argv[i];
+    const auto value = [&]() -> const char* {
+      if (++i == argc) Usage(StrCat(name, " needs a value"));
+      return argv[i];
+    };
+    const auto number = [&] { return std::strtoull(value(), nullptr, 10); };
+    const auto kept = [&](std::string_view text) { options.text += StrCat(" ", name, text); };
+    if (name == "--seed") {
+      options.first = options.last = number();
+      options.fresh = false;
+      options.detailed = true;
+    } else if (name == "--seeds") {
+      const char* range = value();
+      const char* dots = std::strstr(range, "..");
+      if (dots == nullptr) Usage("--seeds is of the form A..B");
+      options.first = std::strtoull(range, nullptr, 10);
+      options.last = std::strtoull(dots + 2, nullptr, 10);
+      options.fresh = false;
+    } else if (name == "--minutes") {
+      options.minutes = std::strtod(value(), nullptr);
+    } else if (name == "--count") {
+      options.count = number();
+    } else if (name == "--members") {
+      options.wishes.members = static_cast<uint32_t>(number());
+      kept(StrCat(" ", options.wishes.members));
+    } else if (name == "--seconds") {
+      options.wishes.safety_ns = static_cast<int64_t>(number()) * kNanosPerSecond;
+      kept(StrCat(" ", options.wishes.safety_ns / kNanosPerSecond));
+    } else if (name == "--no-faults") {
+      options.wishes.with_faults = false;
+      kept("");
+    } else if (name == "--twice") {
+      options.twice = true;
+    } else if (name == "--verbose") {
+      options.verbose = true;
+    } else if (name == "--help") {
+      std::fputs(kHelp, stdout);
+      std::exit(0);
+    } else {
+      Usage(StrCat("unknown option ", name));
+    }
+  }
+  return options;
+}
+
+struct Outcome {
+  Report report;
+  std::string plan;
+};
+
+Outcome RunSeed(uint64_t seed, const PlanWishes& wishes) {
+  Kernel kernel(seed);
+  const Plan plan = DrawPlan(seed, wishes, &kernel.random());
+  Outcome outcome;
+  outcome.plan = plan.ToText();
+  World world(plan, &kernel);
+  outcome.report = world.Run();
+  return outcome;
+}
+
+class Session {
+ public:
+  explicit Session(Options options) : options_(std::move(options)) {}
+
+  int Run() {
+    const double start_cpu = CpuSeconds();
+    const timespec start = Now();
+    uint64_t seed = options_.fresh ? FreshSeed() : options_.first;
+    const uint64_t last = options_.fresh && options_.minutes > 0 ? UINT64_MAX
+                          : options_.fresh                       ? seed + options_.count - 1
+                                                                 : options_.last;
+    std::printf("commit %s, seeds from %llu%s\n", Commit(), static_cast<unsigned long long>(seed),
+                options_.text.c_str());
+    for (; seed <= last; ++seed) {
+      RunOne(seed);
+      if (options_.minutes > 0 && Since(start) > options_.minutes * 60) break;
+    }
+    Summary(CpuSeconds() - start_cpu, Since(start));
+    return failed_ == 0 ? 0 : 1;
+  }
+
+ private:
+  static timespec Now() {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now;
+  }
+  static double Since(const timespec& start) {
+    const timespec now = Now();
+    return static_cast<double>(now.tv_sec - start.tv_sec) +
+           static_cast<double>(now.tv_nsec - start.tv_nsec) / 1e9;
+  }
+
+  void RunOne(uint64_t seed) {
+    current_ = seed;
+    std::fflush(stdout);
+    Outcome outcome = RunSeed(seed, options_.wishes);
+    Report& report = outcome.report;
+    if (options_.twice) {
+      const Report again = RunSeed(seed, options_.wishes).report;
+      if (again.digest != report.digest || again.last_draw != report.last_draw) {
+        report.violations.push_back(StrCat("a second run differs: digest ", report.digest, " and ",
+                                           again.digest, ", last draw ", report.last_draw, " and ",
+                                           again.last_draw));
+      }
+    }
+    ++runs_;
+    virtual_ns_ += report.virtual_ns;
+    for (const auto& [what, times] : report.seen) seen_[what] += times;
+    if (options_.detailed || !report.violations.empty()) {
+      std::printf("seed %llu: %s\n  digest %016llx, last draw %016llx\n",
+                  static_cast<unsigned long long>(seed), outcome.plan.c_str(),
+                  static_cast<unsigned long long>(report.digest),
+                  static_cast<unsigned long long>(report.last_draw));
+    }
+    if (report.violations.empty()) return;
+    ++failed_;
+    for (size_t i = 0; i < report.violations.size() && i < 8; ++i) {
+      std::printf("  VIOLATION %s\n", report.violations[i].substr(0, 1500).c_str());
+    }
+    std::printf("  %zu violations; again: ./dev sim --seed %llu%s\n", report.violations.size(),
+                static_cast<unsigned long long>(seed), options_.text.c_str());
+  }
+
+  void Summary(double cpu_seconds, double seconds) {
+    for (const auto& [what, times] : seen_) {
+      std::printf("  %12llu %s\n", static_cast<unsigned long long>(times), what.c_str());
+    }
+    const double virtual_seconds = static_cast<double>(virtual_ns_) / 1e9;
+    std::printf(
+        "%llu seeds, %llu failed; %.0f virtual seconds, %.0f per CPU second; %.0f seeds per "
+        "minute\n",
+        static_cast<unsigned long long>(runs_), static_cast<unsigned long long>(failed_),
+        virtual_seconds, virtual_seconds / std::max(cpu_seconds, 1e-9),
+        static_cast<double>(runs_) / std::max(seconds, 1e-9) * 60);
+  }
+
+  const Options options_;
+  uint64_t current_ = 0;
+  uint64_t runs_ = 0, failed_ = 0;
+  int64_t virtual_ns_ = 0;
+  std::map<std::string, uint64_t> seen_;
+};
+
+int Main(int argc, char** argv) {
+  Options options = Parse(argc, argv);
+  LogConfig log;
+  log.format = LogConfig::Format::kConsole;
+  log.level = options.verbose ? LogLevel::kInfo : LogLevel::kFatal;
+  if (!ConfigureLog(log).ok()) return 2;
+  return Session(std::move(options)).Run();
+}
+
+}  // namespace
+}  // namespace quorate::sim
+
+int main(int argc, char** argv) { return quorate::sim::Main(argc, argv); }

@@ -1,0 +1,357 @@
+#include "tests/sim/world.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "base/text.h"
+#include "engine/cluster/member_json.h"
+#include "proto/raftpb.pb.h"
+#include "tests/sim/check/lease_check.h"
+#include "tests/sim/check/linearizability.h"
+#include "tests/sim/check/operation_check.h"
+#include "tests/sim/check/watch_check.h"
+#include "tests/sim/nemesis.h"
+
+namespace quorate::sim {
+namespace {
+
+// After all trouble has ended: until a write is answered, and until all members are equal.
+constexpr int64_t kLivenessBoundNs = 60 * kNanosPerSecond;
+constexpr int64_t kClientTimeoutNs = 4 * kNanosPerSecond;
+constexpr int64_t kCalmNs = 3 * kNanosPerSecond;
+
+int64_t TtlMinSeconds(const server::ServerConfig& config) {
+  const int64_t election_ns = config.tick_ns * config.election_ticks;
+  return (3 * election_ns / 2 + kNanosPerSecond - 1) / kNanosPerSecond;
+}
+
+}  // namespace
+
+World::World(const Plan& plan, Kernel* kernel)
+    : plan_(plan),
+      kernel_(kernel),
+      network_(kernel, plan.network),
+      caller_(kernel, &network_, plan.stream_weight),
+      truth_(TtlMinSeconds(plan.config)) {
+  client_world_.kernel = kernel;
+  client_world_.caller = &caller_;
+  client_world_.history = &history_;
+  client_world_.key_groups = plan.key_groups;
+  client_world_.think_ns_max = plan.think_ns_max;
+  client_world_.timeout_ns = kClientTimeoutNs;
+  for (Place place = 0; place < plan.members; ++place) {
+    Member::Options options;
+    options.place = place;
+    options.config = ConfigOf(plan, place);
+    options.clock_gain_ppm = plan.clock_gain_ppm[place];
+    place_of_[options.config.member] = place;
+    members_.push_back(std::make_unique<Member>(
+        kernel, options, this,
+        [this](Member& from, consensus::Message message) { Post(from, std::move(message)); }));
+    client_world_.members.push_back(members_.back().get());
+  }
+  memories_.resize(plan.members);
+  Place place = plan.members;
+  for (uint32_t i = 0; i < plan.clients; ++i) {
+    clients_.push_back(std::make_unique<KvClient>(&client_world_, place++));
+  }
+  for (uint32_t i = 0; i < plan.watchers; ++i) {
+    watchers_.push_back(std::make_unique<WatchClient>(&client_world_, place++));
+  }
+  for (uint32_t i = 0; i < plan.lessees; ++i) {
+    lessees_.push_back(std::make_unique<LeaseClient>(&client_world_, place++));
+  }
+}
+
+World::~World() = default;
+
+void World::Applied(Member& member, const Entry& entry) {
+  const uint64_t index = entry.index.value();
+  kernel_->Note("applied", member.place(), index);
+  if (index > entries_.size() + 1) {
+    return Fail(StrCat("member ", member.place(), " applied entry ", index, " before entry ",
+                       entries_.size() + 1, " was"));
+  }
+  if (index == entries_.size() + 1) {
+    entries_.push_back(entry);
+    const bool normal = entry.type == EntryType::kNormal;
+    if (!truth_.Append(normal ? entry.data.view() : std::string_view(), kernel_->now_ns())) {
+      Fail(StrCat("entry ", index, " cannot be read"));
+    }
+    Saw(normal ? "entries" : "configuration entries");
+    return;
+  }
+  const Entry& first = entries_[index - 1];
+  if (first.term != entry.term || first.type != entry.type ||
+      first.data.view() != entry.data.view()) {
+    Fail(StrCat("member ", member.place(), " applied at ", index, " another entry (term ",
+                entry.term.value(), ") than was applied first (term ", first.term.value(), ")"));
+  }
+}
+
+void World::AfterStep(Member& member) {
+  const consensus::Raft& raft = member.life().raft();
+  Memory& memory = memories_[member.place()];
+  if (memory.epoch != member.epoch()) {
+    memory.epoch = member.epoch();
+    memory.commit = LogIndex(0);
+  }
+  if (raft.commit() < memory.commit) {
+    Fail(StrCat("member ", member.place(), " takes its commit ", memory.commit.value(), " back to ",
+                raft.commit().value()));
+  }
+  memory.commit = raft.commit();
+  if (raft.role() == consensus::Role::kLeader && memory.role != consensus::Role::kLeader) {
+    Saw("leaders");
+  }
+  memory.role = raft.role();
+  if (raft.role() == consensus::Role::kLeader) {
+    const auto [leader, first] = leaders_.emplace(raft.term(), member.place());
+    if (!first && leader->second != member.place()) {
+      Fail(StrCat("members ", leader->second, " and ", member.place(), " both lead in term ",
+                  raft.term().value()));
+    }
+  }
+}
+
+size_t World::running() const {
+  return static_cast<size_t>(std::count_if(members_.begin(), members_.end(),
+                                           [](const auto& member) { return member->running(); }));
+}
+
+void World::StartLater(Member* member, int64_t delay_ns) {
+  kernel_->After(delay_ns, [this, member] {
+    if (member->running()) return;
+    const absl::Status started = member->Start();
+    if (started.ok()) return Saw("starts");
+    if (absl::IsResourceExhausted(started) || absl::IsUnavailable(started)) {
+      // A full disk, or syncs that fail: somebody mends it and tries again.
+      Saw("starts on a bad disk");
+      member->disk().SetCapacityBytes(UINT64_MAX);
+      member->disk().HealSyncs();
+      return StartLater(member, kNanosPerSecond);
+    }
+    Fail(StrCat("member ", member->place(), " does not start: ", started.ToString()));
+  });
+}
+
+void World::Post(Member& from, consensus::Message message) {
+  const auto to = place_of_.find(message.to);
+  if (to == place_of_.end()) return;
+  Member* member = members_[to->second].get();
+  auto shared = std::make_shared<const consensus::Message>(std::move(message));
+  // A forwarded proposal has no identity that raft could know it by: as in etcd, links between
+  // members must not deliver it twice, and TCP does not. All else may come again.
+  const bool once = shared->type == consensus::MessageType::kPropose;
+  network_.SendPacket(from.place(), member->place(),
+                      once ? Network::Packet::kOnce : Network::Packet::kMayRepeat,
+                      [member, shared] { member->Receive(*shared); });
+}
+
+// The log that all members of a new cluster begin with: one entry per member.
+void World::Bootstrap() {
+  std::vector<Entry> entries;
+  for (const auto& member : members_) {
+    etcdserverpb::Member described;
+    described.set_id(member->config().member.value());
+    described.add_peerurls(member->config().advertise_peer_urls.front());
+    raftpb::ConfChange change;
+    change.set_type(raftpb::ConfChangeAddNode);
+    change.set_node_id(described.id());
+    change.set_context(engine::MemberContextToJson({described, /*promote=*/false}));
+    entries.push_back({Term(1), LogIndex(entries.size() + 1), EntryType::kConfChange,
+                       Bytes::FromString(change.SerializeAsString())});
+  }
+  for (const auto& member : members_) {
+    const absl::Status made = member->Bootstrap(entries);
+    if (!made.ok()) Fail(StrCat("no log can be made: ", made.ToString()));
+  }
+}
+
+void World::StartAll() {
+  for (const auto& member : members_) {
+    StartLater(member.get(), kernel_->Draw(0, 200 * kNanosPerMilli));
+  }
+  for (const auto& client : clients_) client->Start();
+  for (const auto& watcher : watchers_) watcher->Start();
+  for (const auto& lessee : lessees_) lessee->Start();
+}
+
+// Runs until `holds`, asking now and then; false = not within the bound.
+bool World::Until(int64_t bound_ns, const std::function<bool()>& holds) {
+  const int64_t end_ns = kernel_->now_ns() + bound_ns;
+  while (report_.violations.empty() && kernel_->now_ns() < end_ns) {
+    if (holds()) return true;
+    kernel_->RunUntil(kernel_->now_ns() + 100 * kNanosPerMilli);
+  }
+  return holds();
+}
+
+void World::RunSafety() {
+  Nemesis nemesis(this);
+  nemesis.Start();
+  const int64_t end_ns = kernel_->now_ns() + plan_.safety_ns;
+  Until(plan_.safety_ns, [&] { return kernel_->now_ns() >= end_ns; });
+  nemesis.Stop();
+}
+
+void World::Heal() {
+  network_.JoinAll();
+  network_.SetRates({});
+  for (const auto& member : members_) {
+    member->disk().SetCapacityBytes(UINT64_MAX);
+    member->disk().HealSyncs();
+    member->SetDiskSpeed({});
+    StartLater(member.get(), 0);
+  }
+}
+
+bool World::WriteSomething(int64_t bound_ns) {
+  bool written = false;
+  const int64_t end_ns = kernel_->now_ns() + bound_ns;
+  std::function<void()> put = [&] {
+    etcdserverpb::InternalRaftRequest request;
+    request.mutable_put()->set_key("last");
+    request.mutable_put()->set_value(StrCat("v", client_world_.next_operation + 1));
+    Member* member = members_[kernel_->random().Below(members_.size())].get();
+    RunOperation(&client_world_, plan_.members, member, std::move(request),
+                 Operation::Read::kLinearizable, [&](size_t place) {
+                   written = history_.operations[place].outcome == Operation::Outcome::kDone;
+                   if (!written && kernel_->now_ns() < end_ns) {
+                     kernel_->After(200 * kNanosPerMilli, [&] { put(); });
+                   }
+                 });
+  };
+  put();
+  Until(bound_ns + 2 * kClientTimeoutNs, [&] { return written || kernel_->now_ns() >= end_ns; });
+  // No event may be left that speaks of this frame.
+  if (!written) kernel_->RunUntil(end_ns + 2 * kClientTimeoutNs);
+  return written;
+}
+
+bool World::AllCaughtUp() {
+  return std::all_of(members_.begin(), members_.end(), [this](const auto& member) {
+    return member->running() && member->life().engine().applied_index().value() == entries_.size();
+  });
+}
+
+void World::RunLiveness() {
+  if (!WriteSomething(kLivenessBoundNs)) {
+    if (report_.violations.empty()) Fail("no write was answered after all trouble had ended");
+    return;
+  }
+  client_world_.stopping = true;
+  // The last operations end, and the last leases run out.
+  const int64_t ttl_ns =
+      (LeaseClient::kTtlSecondsMax + TtlMinSeconds(plan_.config)) * kNanosPerSecond * 11 / 10;
+  kernel_->RunUntil(kernel_->now_ns() + 2 * kClientTimeoutNs + ttl_ns + kCalmNs);
+  if (!Until(kLivenessBoundNs, [this] { return AllCaughtUp(); })) {
+    std::string applied;
+    for (const auto& member : members_) {
+      applied +=
+          StrCat(" ", member->running() ? member->life().engine().applied_index().value() : 0);
+    }
+    if (report_.violations.empty()) {
+      Fail(StrCat("members did not catch up with entry ", entries_.size(), ": applied", applied));
+    }
+    return;
+  }
+  kernel_->RunUntil(kernel_->now_ns() + kCalmNs);
+}
+
+// All members stand still: what they hold is the same, and what the model holds.
+void World::CheckAtRest() {
+  const StoreModel& model = truth_.model();
+  etcdserverpb::RangeRequest everything;
+  everything.set_key(std::string(1, '\0'));
+  everything.set_range_end(std::string(1, '\0'));
+  const std::string expected = model.RangeAt(everything, model.revision()).SerializeAsString();
+  everything.set_serializable(true);
+  std::map<std::string, Place> hashes;
+  size_t answers = 0;
+  for (const auto& owned : members_) {
+    Member* member = owned.get();
+    caller_.Call(plan_.members, member, "/etcdserverpb.KV/Range", everything.SerializeAsString(),
+                 kClientTimeoutNs, [&, member](const CallResult& result) {
+                   ++answers;
+                   etcdserverpb::RangeResponse response;
+                   response.ParseFromString(result.body);
+                   response.clear_header();
+                   if (response.SerializeAsString() != expected) {
+                     Fail(StrCat("member ", member->place(), " holds other keys at the end: {",
+                                 response.ShortDebugString(), "}"));
+                   }
+                 });
+    etcdserverpb::HashKVRequest hash;
+    hash.set_revision(model.revision());
+    caller_.Call(plan_.members, member, "/etcdserverpb.Maintenance/HashKV",
+                 hash.SerializeAsString(), kClientTimeoutNs, [&, member](const CallResult& result) {
+                   ++answers;
+                   etcdserverpb::HashKVResponse response;
+                   response.ParseFromString(result.body);
+                   hashes[StrCat(response.hash(), " of ", response.hash_revision(),
+                                 " compacted at ", response.compact_revision())] = member->place();
+                 });
+  }
+  Until(2 * kClientTimeoutNs, [&] { return answers == 2 * members_.size(); });
+  if (answers != 2 * members_.size()) return Fail("a member does not answer at rest");
+  if (hashes.size() == 1) return;
+  std::string all;
+  for (const auto& [hash, place] : hashes) all += StrCat("; member ", place, ": ", hash);
+  Fail(StrCat("HashKV differs", all));
+}
+
+void World::JudgeHistory(int64_t quiet_since_ns) {
+  const auto add = [this](Violations found) {
+    for (std::string& line : found) Fail(std::move(line));
+  };
+  add(CheckOperations(truth_, history_.operations));
+  add(CheckWatches(truth_, history_.watches, quiet_since_ns != 0 ? truth_.model().revision() : 0));
+  LeaseRules rules;
+  rules.clock_gain_ppm =
+      *std::max_element(plan_.clock_gain_ppm.begin(), plan_.clock_gain_ppm.end());
+  if (quiet_since_ns != 0) rules.gone_if_before_ns = quiet_since_ns;
+  add(CheckLeases(truth_, history_, rules));
+  SearchResult search = SearchLinearization(history_.operations, {});
+  Saw("groups searched", search.groups);
+  Saw("groups undecided", search.undecided);
+  add(std::move(search.violations));
+}
+
+void World::CountHistory() {
+  for (const Operation& operation : history_.operations) {
+    Saw(operation.outcome == Operation::Outcome::kDone      ? "operations done"
+        : operation.outcome == Operation::Outcome::kRefused ? "operations refused"
+                                                            : "operations unknown");
+  }
+  Saw("renewals", history_.renewals.size());
+  Saw("watches", history_.watches.size());
+  for (const WatchRecord& watch : history_.watches) {
+    for (const auto& response : watch.responses) Saw("watch events", response.events.size());
+    if (watch.end == WatchRecord::End::kCompacted) Saw("watches compacted");
+  }
+  Saw("revisions", static_cast<uint64_t>(truth_.model().revision()));
+  Saw("packets", network_.counts().sent);
+}
+
+Report World::Run() {
+  Bootstrap();
+  StartAll();
+  RunSafety();
+  int64_t quiet_since_ns = 0;
+  if (report_.violations.empty()) {
+    Heal();
+    RunLiveness();
+    if (report_.violations.empty()) CheckAtRest();
+    if (report_.violations.empty()) quiet_since_ns = kernel_->now_ns();
+  }
+  JudgeHistory(quiet_since_ns);
+  CountHistory();
+  report_.virtual_ns = kernel_->now_ns();
+  report_.digest = kernel_->digest();
+  report_.last_draw = kernel_->random().Next();
+  return std::move(report_);
+}
+
+}  // namespace quorate::sim

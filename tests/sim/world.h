@@ -1,0 +1,96 @@
+// World: one simulated cluster with its clients, from a plan to a verdict. First everything goes
+// wrong that the plan allows (safety), then all is mended and the cluster has to come back within a
+// bound of virtual time (liveness), then the judges speak.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/sim/caller.h"
+#include "tests/sim/check/history.h"
+#include "tests/sim/check/truth.h"
+#include "tests/sim/kernel.h"
+#include "tests/sim/kv_client.h"
+#include "tests/sim/lease_client.h"
+#include "tests/sim/member.h"
+#include "tests/sim/network.h"
+#include "tests/sim/plan.h"
+#include "tests/sim/watch_client.h"
+
+namespace quorate::sim {
+
+struct Report {
+  Violations violations;
+  uint64_t digest = 0;
+  uint64_t last_draw = 0;
+  int64_t virtual_ns = 0;
+  std::map<std::string, uint64_t> seen;  // how often what happened
+};
+
+class World final : public Judge {
+ public:
+  explicit World(const Plan& plan, Kernel* kernel);
+  ~World() override;
+
+  Report Run();
+
+  // --- Judge
+  void Applied(Member& member, const Entry& entry) override;
+  void AfterStep(Member& member) override;
+
+  // --- what the nemesis and the checks see
+  Kernel& kernel() { return *kernel_; }
+  Network& network() { return network_; }
+  const Plan& plan() const { return plan_; }
+  std::vector<std::unique_ptr<Member>>& members() { return members_; }
+  void Saw(const std::string& what, uint64_t times = 1) { report_.seen[what] += times; }
+  void Fail(std::string what) { report_.violations.push_back(std::move(what)); }
+  // Starts the member after that time, if it does not run by then.
+  void StartLater(Member* member, int64_t delay_ns);
+  size_t running() const;
+
+ private:
+  // What was acted on in earlier lives and must never be taken back.
+  struct Memory {
+    uint64_t epoch = 0;
+    Term term;
+    LogIndex commit;
+    consensus::Role role = consensus::Role::kFollower;
+  };
+
+  void Bootstrap();
+  void Post(Member& from, consensus::Message message);
+  void StartAll();
+  void RunSafety();
+  void Heal();
+  void RunLiveness();
+  bool Until(int64_t bound_ns, const std::function<bool()>& holds);
+  bool WriteSomething(int64_t bound_ns);
+  bool AllCaughtUp();
+  void CheckAtRest();
+  void JudgeHistory(int64_t quiet_since_ns);
+  void CountHistory();
+
+  const Plan plan_;
+  Kernel* const kernel_;
+  Network network_;
+  Caller caller_;
+  Truth truth_;
+  History history_;
+  ClientWorld client_world_;
+  std::vector<std::unique_ptr<Member>> members_;
+  std::vector<std::unique_ptr<KvClient>> clients_;
+  std::vector<std::unique_ptr<WatchClient>> watchers_;
+  std::vector<std::unique_ptr<LeaseClient>> lessees_;
+  std::vector<Entry> entries_;  // committed, by index
+  std::vector<Memory> memories_;
+  std::map<Term, Place> leaders_;
+  std::map<MemberId, Place> place_of_;
+  bool healed_ = false;
+  Report report_;
+};
+
+}  // namespace quorate::sim
