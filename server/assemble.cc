@@ -253,7 +253,7 @@ void Node::Parts::BuildLoops() {
                             [this](LogIndex through) { CutLog(through); }},
       state->engine()->applied_index());
   workers = std::make_unique<WorkerPool>(config.worker_threads);
-  peer_calls = std::make_unique<WorkerPool>(kPeerCallThreads);
+  peer_calls = std::make_unique<PooledCaller>(kPeerCallThreads);
   ReplicaLoop::Options loop_options;
   loop_options.tick_ns = config.tick_ns;
   loop_options.compaction_slice_ns = config.compaction_slice_ns;

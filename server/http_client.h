@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -26,6 +28,13 @@ struct HttpAnswer {
   std::string body;
 
   std::string Header(std::string_view lower_name) const;  // empty when absent
+};
+
+// Who asks for others. `done` is called once, on any thread.
+class HttpCaller {
+ public:
+  virtual ~HttpCaller() = default;
+  virtual void Call(HttpCall call, std::function<void(absl::StatusOr<HttpAnswer>)> done) = 0;
 };
 
 // kUnavailable names the URL and the reason; kDeadlineExceeded when the time is up.

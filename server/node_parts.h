@@ -20,6 +20,18 @@
 
 namespace quorate::server {
 
+// Asks other members, each question on a thread that may wait.
+class PooledCaller final : public HttpCaller {
+ public:
+  explicit PooledCaller(uint32_t threads) : pool_(threads) {}
+  void Call(HttpCall call, std::function<void(absl::StatusOr<HttpAnswer>)> done) override {
+    pool_.Submit([call = std::move(call), done = std::move(done)] { done(CallHttp(call)); });
+  }
+
+ private:
+  WorkerPool pool_;
+};
+
 // Members in order of construction; destruction goes the other way round.
 struct Node::Parts {
   explicit Parts(const ServerConfig& node_config) : config(node_config) {}
@@ -57,7 +69,7 @@ struct Node::Parts {
   std::unique_ptr<LogWriter> log_writer;
   std::unique_ptr<BackendWriter> backend_writer;
   std::unique_ptr<WorkerPool> workers;
-  std::unique_ptr<WorkerPool> peer_calls;
+  std::unique_ptr<PooledCaller> peer_calls;
   std::unique_ptr<ReplicaLoop> loop;
   std::unique_ptr<IdGenerator> ids;
   ServiceContext context;

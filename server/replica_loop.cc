@@ -175,14 +175,16 @@ void ReplicaLoop::TakeInputs(int64_t now_ns) {
             [&](Read& read) { replica_->ReadState(std::move(read)); },
             [&](DurableInput& durable) { replica_->Durable(durable.index, durable.term, now_ns); },
             [&](FlushedInput& flushed) { replica_->Flushed(flushed.sequence); },
-            [&](Messages& messages) {
-              for (auto& message : messages) replica_->Receive(std::move(message));
-            },
+            [&](Messages& messages) { ReceiveAll(messages); },
             [&](Task& task) { task(*replica_); },
         },
         input);
   }
   inputs_.clear();
+}
+
+void ReplicaLoop::ReceiveAll(Messages& messages) {
+  for (consensus::Message& message : messages) replica_->Receive(std::move(message));
 }
 
 void ReplicaLoop::CarryOut(Effects effects) {

@@ -119,6 +119,7 @@ class ReplicaLoop final : public TurnListener {
   void Wake();
   void WaitForWork(int64_t deadline_ns);
   void TakeInputs(int64_t now_ns);
+  void ReceiveAll(Messages& messages);
   void CarryOut(Effects effects);
   void CarryOutForPeers(Effects* effects);
   void ReadLog(consensus::LogReadRequest request);

@@ -77,9 +77,10 @@ absl::Status RevocableBackend::Sync() {
   return state_->real == nullptr ? Gone() : state_->real->Sync();
 }
 
-absl::Status RevocableBackend::Reclaim() {
+absl::StatusOr<kv::ReclaimProgress> RevocableBackend::ReclaimStep() {
   std::shared_lock lock(state_->mutex);
-  return state_->real == nullptr ? Gone() : state_->real->Reclaim();
+  if (state_->real == nullptr) return Gone();
+  return state_->real->ReclaimStep();
 }
 
 absl::Status RevocableBackend::Read(

@@ -22,7 +22,7 @@ class RevocableBackend final : public kv::KvBackend {
   const kv::KvTraits& traits() const override { return traits_; }
   absl::Status Write(std::span<const kv::WriteOp> batch) override;
   absl::Status Sync() override;
-  absl::Status Reclaim() override;
+  absl::StatusOr<kv::ReclaimProgress> ReclaimStep() override;
   absl::Status Read(kv::Table table, std::span<const std::string_view> keys,
                     absl::FunctionRef<void(size_t index, std::optional<std::string_view> value)>
                         visitor) const override;

@@ -25,7 +25,7 @@ using engine::Reply;
 using etcdserverpb::Member;
 
 constexpr int64_t kConnectedForNs = 5 * kNanosPerSecond;
-constexpr int64_t kForwardTimeoutNs = kNanosPerSecond;
+constexpr int64_t kForwardTimeoutNs = 2 * kNanosPerSecond;
 constexpr engine::ErrorRow kTransferTooLong{
     2, "etcdserver: request timed out, leader transfer took too long"};
 
@@ -191,26 +191,26 @@ void ForwardPromotion(ServiceContext& context, const Promotion& promotion, Repli
   const std::optional<std::string> url = LeaderUrl(replica);
   const auto again = [&context, promotion](Replica& later) { Promote(context, promotion, later); };
   if (!url) return replica.RunLater(again);
-  context.peer_calls->Submit([&context, promotion, url = *url, again] {
-    const absl::StatusOr<HttpAnswer> answer =
-        CallHttp({.url = url,
-                  .method = "POST",
-                  .path = StrCat("/members/promote/", promotion.member.value()),
-                  .timeout_ns = context.config->RequestTimeoutNs()});
-    if (answer.ok() && answer->status != 200) {
-      return Fail(*promotion.call, ErrorOfPromotion(*answer));
-    }
-    absl::StatusOr<std::vector<Member>> members = absl::UnavailableError("");
-    if (answer.ok()) members = ParseMembersJson(answer->body);
-    context.loop->Run([promotion, again, members](Replica& replica_then) {
-      if (!members.ok()) return replica_then.RunLater(again);
-      etcdserverpb::MemberPromoteResponse response;
-      FillHeader(replica_then.engine(), response.mutable_header());
-      response.mutable_header()->clear_revision();
-      for (const Member& member : *members) *response.add_members() = member;
-      Answer(*promotion.call, Reply{{}, response.SerializeAsString()});
-    });
-  });
+  const HttpCall ask{.url = *url,
+                     .method = "POST",
+                     .path = StrCat("/members/promote/", promotion.member.value()),
+                     .timeout_ns = kForwardTimeoutNs};
+  context.peer_calls->Call(
+      ask, [&context, promotion, again](const absl::StatusOr<HttpAnswer>& answer) {
+        if (answer.ok() && answer->status != 200) {
+          return Fail(*promotion.call, ErrorOfPromotion(*answer));
+        }
+        absl::StatusOr<std::vector<Member>> members = absl::UnavailableError("");
+        if (answer.ok()) members = ParseMembersJson(answer->body);
+        context.loop->Run([promotion, again, members](Replica& replica_then) {
+          if (!members.ok()) return replica_then.RunLater(again);
+          etcdserverpb::MemberPromoteResponse response;
+          FillHeader(replica_then.engine(), response.mutable_header());
+          response.mutable_header()->clear_revision();
+          for (const Member& member : *members) *response.add_members() = member;
+          Answer(*promotion.call, Reply{{}, response.SerializeAsString()});
+        });
+      });
 }
 
 void Promote(ServiceContext& context, const Promotion& promotion, Replica& replica) {

@@ -16,6 +16,7 @@
 #include "proto/raft_internal.pb.h"
 #include "server/backend_writer.h"
 #include "server/config.h"
+#include "server/http_client.h"
 #include "server/replica_loop.h"
 #include "server/services/leader_streams.h"
 #include "server/worker_pool.h"
@@ -43,7 +44,7 @@ struct ServiceContext {
   BackendWriter* backend_writer = nullptr;
   WorkerPool* workers = nullptr;
   IdGenerator* ids = nullptr;
-  WorkerPool* peer_calls = nullptr;  // for questions to other members, which may take a while
+  HttpCaller* peer_calls = nullptr;
   LeaderStreams* leader_streams = nullptr;
   MemberId member;
 

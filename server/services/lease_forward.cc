@@ -22,22 +22,20 @@ void AskLeader(ServiceContext& context, Replica& replica, const char* path, std:
                std::function<void(std::optional<HttpAnswer>, Replica&)> done) {
   const std::optional<std::string> url = LeaderUrl(replica);
   if (!url) return done(std::nullopt, replica);
-  context.peer_calls->Submit(
-      [&context, path, url = *url, body = std::move(body), done = std::move(done)]() mutable {
-        absl::StatusOr<HttpAnswer> answer =
-            CallHttp({.url = url,
-                      .method = "POST",
-                      .path = path,
-                      .headers = {{"Content-Type", "application/protobuf"}},
-                      .body = std::move(body),
-                      .timeout_ns = kAskTimeoutNs});
+  HttpCall call{.url = *url,
+                .method = "POST",
+                .path = path,
+                .headers = {{"Content-Type", "application/protobuf"}},
+                .body = std::move(body),
+                .timeout_ns = kAskTimeoutNs};
+  context.peer_calls->Call(
+      std::move(call), [&context, done = std::move(done)](absl::StatusOr<HttpAnswer> answer) {
         std::optional<HttpAnswer> said;
         if (answer.ok() && (answer->status == 200 || answer->status == kNotFound)) {
           said = *std::move(answer);
         }
-        context.loop->Run([said = std::move(said), done = std::move(done)](Replica& then) mutable {
-          done(std::move(said), then);
-        });
+        context.loop->Run(
+            [said = std::move(said), done](Replica& then) mutable { done(std::move(said), then); });
       });
 }
 
