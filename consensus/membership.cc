@@ -52,7 +52,10 @@ void RaftCore::FollowConf() {
   }
   lead.peers = std::move(peers);
   lead.sends_due = true;
-  if (!conf.IsVoter(lead.transferee)) lead.transferee = MemberId(0);
+  if (lead.transferee.value() != 0 && !conf.IsVoter(lead.transferee)) {
+    lead.transferee = MemberId(0);
+    lead.steps_aside = false;  // another is chosen with the next tick
+  }
 }
 
 void RaftCore::MaybeLeaveJoint() {

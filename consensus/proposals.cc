@@ -65,7 +65,7 @@ void RaftCore::HandlePropose(Message message) {
     return;
   }
   // The lead has moved since it was sent. It is passed on once more, but not back.
-  if (leader.value() == 0 || leader == message.from || message.to != config.self) return;
+  if (leader.value() == 0 || leader == message.from) return;
   message.to = leader;
   Send(std::move(message));
 }

@@ -76,8 +76,9 @@ void RaftCore::TickDisk() {
   disk_waits_ticks_ = log.durable() < log.written() ? disk_waits_ticks_ + 1 : 0;
   Leader* lead = leads();
   if (lead == nullptr || lead->steps_aside || !DiskStalled()) return;
+  // Where no other disk is ahead of this one, nobody could do better.
   const MemberId next = MostUpToDateVoter();
-  if (next.value() == 0) return;  // nobody could take over
+  if (next.value() == 0 || lead->peers.at(next).match <= log.durable()) return;
   lead->steps_aside = true;
   if (lead->transferee.value() == 0) StartTransfer(next);
 }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_turns.h"
 #include "server/thread_name.h"
 
 namespace quorate::server {
@@ -38,6 +39,7 @@ BackendWriter::~BackendWriter() {
 void BackendWriter::Start() {
   thread_ = std::thread([this] {
     SetThreadName("backend-writer");
+    GiveWay();
     while (true) {
       // While space is given back the queue is only looked at: writes go on between the steps.
       const bool taken = reclaims_.empty() ? queue_.WaitTake(&tasks_) : queue_.Take(&tasks_);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_turns.h"
 #include "server/thread_name.h"
 
 namespace quorate::server {
@@ -29,6 +30,7 @@ LogWriter::~LogWriter() {
 void LogWriter::Start() {
   thread_ = std::thread([this] {
     SetThreadName("log-writer");
+    AskForShortTurns();
     while (queue_.WaitTake(&tasks_)) WriteAll();
   });
 }

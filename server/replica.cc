@@ -81,19 +81,20 @@ Effects Replica::Advance(int64_t now_ns) {
   // another round; others that no leader takes wait for an input.
   const bool batch_may_go = raft_->role() == consensus::Role::kLeader && BatchIsDue(now_ns) &&
                             batch_.size() > (effects.applied != 0 ? 0 : kept);
-  const bool compacts = engine_->CompactionPending() && !engine_->WindowFull() && !installing_;
-  effects.more = raft_->HasOutput() || batch_may_go || compacts;
+  effects.more = raft_->HasOutput() || batch_may_go;
+  effects.compaction = engine_->CompactionPending() && !engine_->WindowFull() && !installing_;
   return effects;
 }
 
 void Replica::Compact(Effects* effects) {
-  if (!std::exchange(compact_slice_, false) || installing_) return;
+  const uint32_t steps = std::min(std::exchange(compact_steps_, 0), options_.compaction_steps);
+  if (steps == 0 || installing_) return;
   if (!engine_->CompactionPending() || engine_->WindowFull()) return;
   if (std::unique_ptr<engine::CompactionHash> hash = engine_->TakeCompactionHash()) {
     hashing_.push_back(hash->revision());
     effects->compaction_hashes.push_back(std::move(hash));
   }
-  engine_->CompactSlice(options_.compaction_steps);
+  engine_->CompactSlice(steps);
 }
 
 void Replica::TakeCatchUp(Effects* effects) {

@@ -96,6 +96,8 @@ struct Effects {
   bool removed = false;  // this member is no longer one: stop, for good
   // There is work that needs no further input: call Advance again soon.
   bool more = false;
+  // A compaction has work that can be done now: CompactSlice and Advance, at the owner's pace.
+  bool compaction = false;
   // When the batch that is being filled must leave, if nothing else happens; INT64_MAX = none.
   int64_t wake_at_ns = INT64_MAX;
 };
@@ -140,7 +142,8 @@ class Replica {
   // backend and its hash is kept.
   void WaitPhysicallyCompacted(int64_t revision, Completion completion);
   // One slice of pending compaction with the next Advance.
-  void CompactSlice() { compact_slice_ = true; }
+  // It ends after `steps_max` steps, and after the option's.
+  void CompactSlice(uint32_t steps_max = UINT32_MAX) { compact_steps_ = steps_max; }
 
   // --- peers; as consensus/raft.h says
   void LogRead(consensus::LogReadAnswer answer) { raft_->LogRead(std::move(answer)); }
@@ -280,8 +283,8 @@ class Replica {
   int64_t last_seal_ns_ = 0;
   std::function<void(const Entry&)> apply_observer_;
   bool seal_now_ = false;
-  bool compact_slice_ = false;
-  bool was_ready_ = false;  // as leader
+  uint32_t compact_steps_ = 0;  // of the slice that is wanted; 0 = none
+  bool was_ready_ = false;      // as leader
   bool ticked_ = false;
 
   MemberId leader_;  // as last seen

@@ -19,6 +19,8 @@ namespace {
 // After all trouble has ended: until a write is answered, and until all members are equal.
 constexpr int64_t kLivenessBoundNs = 60 * kNanosPerSecond;
 constexpr int64_t kClientTimeoutNs = 4 * kNanosPerSecond;
+// One look in so many goes through all that a member holds.
+constexpr uint64_t kFullLookEvery = 400;
 constexpr int64_t kCalmNs = 3 * kNanosPerSecond;
 
 int64_t TtlMinSeconds(const server::ServerConfig& config) {
@@ -96,6 +98,8 @@ void World::AfterStep(Member& member) {
   if (memory.epoch != member.epoch()) {
     memory.epoch = member.epoch();
     memory.commit = LogIndex(0);
+    memory.engine.Restarted();
+    raft_.Crashed(member.life().id());
   }
   if (raft.commit() < memory.commit) {
     Fail(StrCat("member ", member.place(), " takes its commit ", memory.commit.value(), " back to ",
@@ -106,6 +110,7 @@ void World::AfterStep(Member& member) {
     Saw("leaders");
   }
   memory.role = raft.role();
+  Look(member, &memory);
   if (raft.role() == consensus::Role::kLeader) {
     const auto [leader, first] = leaders_.emplace(raft.term(), member.place());
     if (!first && leader->second != member.place()) {
@@ -113,6 +118,16 @@ void World::AfterStep(Member& member) {
                   raft.term().value()));
     }
   }
+}
+
+void World::Look(Member& member, Memory* memory) {
+  const absl::Status raft = raft_.Look({&member.life().raft()});
+  if (!raft.ok()) Fail(StrCat("raft, at member ", member.place(), ": ", raft.message()));
+  const bool full = kernel_->random().OneIn(kFullLookEvery);
+  const absl::Status engine =
+      memory->engine.Look(member.life().engine(), full ? engine::EngineInvariants::Depth::kFull
+                                                       : engine::EngineInvariants::Depth::kCheap);
+  if (!engine.ok()) Fail(StrCat("engine, at member ", member.place(), ": ", engine.message()));
 }
 
 size_t World::running() const {
@@ -137,6 +152,11 @@ void World::StartLater(Member* member, int64_t delay_ns) {
 }
 
 void World::Post(Member& from, consensus::Message message) {
+  Sent& sent = sent_[static_cast<size_t>(message.type)];
+  ++sent.all;
+  if (message.reject) ++sent.rejects;
+  const absl::Status kept = raft_.Sent(message);
+  if (!kept.ok()) Fail(StrCat("raft, of member ", from.place(), ": ", kept.message()));
   const auto to = place_of_.find(message.to);
   if (to == place_of_.end()) return;
   Member* member = members_[to->second].get();
@@ -335,6 +355,45 @@ void World::CountHistory() {
   Saw("packets", network_.counts().sent);
 }
 
+// Which parts of raft and engine a run came through.
+void World::CountBranches() {
+  constexpr std::string_view kNames[32] = {"",
+                                           "",
+                                           "proposals forwarded",
+                                           "appends",
+                                           "append answers",
+                                           "votes",
+                                           "vote answers",
+                                           "snapshots",
+                                           "heartbeats",
+                                           "heartbeat answers",
+                                           "",
+                                           "",
+                                           "",
+                                           "transfers forwarded",
+                                           "timeouts now",
+                                           "reads forwarded",
+                                           "read answers",
+                                           "pre-votes",
+                                           "pre-vote answers"};
+  for (size_t type = 0; type < sent_.size(); ++type) {
+    if (kNames[type].empty()) continue;
+    Saw(StrCat("raft: ", kNames[type]), sent_[type].all);
+    if (sent_[type].rejects != 0) Saw(StrCat("raft: ", kNames[type], ", no"), sent_[type].rejects);
+  }
+  for (const auto& member : members_) {
+    if (!member->running()) continue;
+    const engine::Engine::Counters& counters = member->life().engine().counters();
+    Saw("engine: puts", counters.puts);
+    Saw("engine: deletes", counters.deletes);
+    Saw("engine: ranges", counters.ranges);
+    Saw("engine: transactions", counters.txns);
+    Saw("engine: keys compacted", counters.compacted_keys);
+    Saw("lessor: expired", member->life().engine().lessor().counters().expired);
+    Saw("lessor: renewed", member->life().engine().lessor().counters().renewed);
+  }
+}
+
 Report World::Run() {
   Bootstrap();
   StartAll();
@@ -348,6 +407,7 @@ Report World::Run() {
   }
   JudgeHistory(quiet_since_ns);
   CountHistory();
+  CountBranches();
   report_.virtual_ns = kernel_->now_ns();
   report_.digest = kernel_->digest();
   report_.last_draw = kernel_->random().Next();

@@ -3,12 +3,15 @@
 // bound of virtual time (liveness), then the judges speak.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "consensus/invariants.h"
+#include "engine/invariants.h"
 #include "tests/sim/caller.h"
 #include "tests/sim/check/history.h"
 #include "tests/sim/check/truth.h"
@@ -59,8 +62,10 @@ class World final : public Judge {
     Term term;
     LogIndex commit;
     consensus::Role role = consensus::Role::kFollower;
+    engine::EngineInvariants engine;
   };
 
+  void Look(Member& member, Memory* memory);
   void Bootstrap();
   void Post(Member& from, consensus::Message message);
   void StartAll();
@@ -73,6 +78,7 @@ class World final : public Judge {
   void CheckAtRest();
   void JudgeHistory(int64_t quiet_since_ns);
   void CountHistory();
+  void CountBranches();
 
   const Plan plan_;
   Kernel* const kernel_;
@@ -87,9 +93,14 @@ class World final : public Judge {
   std::vector<std::unique_ptr<LeaseClient>> lessees_;
   std::vector<Entry> entries_;  // committed, by index
   std::vector<Memory> memories_;
+  consensus::RaftInvariants raft_;
   std::map<Term, Place> leaders_;
   std::map<MemberId, Place> place_of_;
-  bool healed_ = false;
+  // By type of message: how many left a member, and how many of these refused something.
+  struct Sent {
+    uint64_t all = 0, rejects = 0;
+  };
+  std::array<Sent, 32> sent_{};
   Report report_;
 };
 
