@@ -142,7 +142,7 @@ class CheckRound : public std::enable_shared_from_this<CheckRound> {
         StrAppend(&body, "[+]", result.name, " ok\n");
       }
     }
-    if (!failed) body += "ok\n";
+    body += failed ? "\n" : "ok\n";  // a report of failure ends with an empty line
     reply_(Text(failed ? 503 : 200, std::move(body)));
   }
 

@@ -13,8 +13,8 @@ namespace quorate::transport {
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-// Frames made ahead of what the socket takes.
-constexpr size_t kOutputBytesMax = 256 * 1024;
+// Frames made ahead of what the socket takes, and one connection's share of a turn of its loop.
+constexpr size_t kOutputBytesMax = 64 * 1024;
 // A peer that does not close its side after we closed ours.
 constexpr int64_t kLingerNs = kNanosPerSecond;
 constexpr int64_t kDrainLingerNs = 100 * kNanosPerMilli;

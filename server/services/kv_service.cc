@@ -13,7 +13,9 @@ namespace {
 using engine::Engine;
 using engine::Reply;
 
-constexpr uint64_t kSliceBytesMax = 256 << 10;
+// Of a large range: what the replica's step collects and a worker encodes at a time. Small, so that
+// neither holds up what is short.
+constexpr uint64_t kSliceBytesMax = 64 << 10;
 // RangeStream sends on while less than this is queued on the stream.
 constexpr size_t kStreamQueueBytes = 1 << 20;
 
