@@ -17,9 +17,6 @@ using engine::Reply;
 void Grant(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::LeaseGrantRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
-  if (request.ttl() > engine::kLeaseTtlMaxSeconds) {
-    return Fail(*call, engine::errors::kLeaseTTLTooLarge);
-  }
   if (request.id() == 0) {
     request.set_id(static_cast<int64_t>(context.ids->Next() & INT64_MAX));
   }
