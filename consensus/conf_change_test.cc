@@ -3,6 +3,7 @@
 #include "consensus/conf_change.h"
 
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <map>
 #include <set>
 #include <string>
@@ -88,6 +89,36 @@ TEST_CASE("what is not allowed is refused with the reason") {
         absl::StatusCode::kInvalidArgument);
   CHECK(ChangeConf(joint, {.changes = {Add(5)}}).status().code() ==
         absl::StatusCode::kFailedPrecondition);
+}
+
+ConfChange Parse(std::string_view text) {
+  ConfChange change;
+  for (const std::string_view word : StrSplit(text, ' ')) {
+    if (word == "joint") change.transition = ConfChangeTransition::kJointImplicit;
+    if (word == "explicit") change.transition = ConfChangeTransition::kJointExplicit;
+    const uint64_t id = static_cast<uint64_t>(word[1] - '0');
+    if (word[0] == '+') change.changes.push_back(Add(id));
+    if (word[0] == '~') change.changes.push_back(AddLearner(id));
+    if (word[0] == '-') change.changes.push_back(Remove(id));
+  }
+  return change;
+}
+
+TEST_CASE("sequences of changes lead where they lead in etcd's library") {
+  std::ifstream file(std::string(QUORATE_RAFT_TESTDATA) + "/etcd/conf_changes.txt");
+  ConfState state;
+  int steps = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty()) state = ConfState{};
+    const size_t arrow = line.find(" => ");
+    if (arrow == std::string::npos || line[0] == '#') continue;
+    const absl::StatusOr<ConfState> changed = ChangeConf(state, Parse(line.substr(0, arrow)));
+    if (changed.ok()) state = *changed;
+    CAPTURE(line);
+    CHECK((changed.ok() ? ToText(state) : "refused") == line.substr(arrow + 4));
+    ++steps;
+  }
+  CHECK(steps > 300);
 }
 
 // The bytes were written down from etcd's own encoder (go.etcd.io/raft, raftpb).

@@ -62,7 +62,9 @@ class Chaos {
       case 6:
       case 7:
       case 8:
-        return WithRunning([&](TestMember& member) { member.Sync(&group_.in_flight); });
+        return WithRunning([&](TestMember& member) {
+          if (stalled_ != member.id()) member.Sync(&group_.in_flight);
+        });
       case 9:
       case 10:
       case 11:
@@ -172,7 +174,7 @@ class Chaos {
   }
 
   void Rare() {
-    switch (draw_.Below(12)) {
+    switch (draw_.Below(13)) {
       case 0:
         return Crash();
       case 1:
@@ -190,11 +192,14 @@ class Chaos {
       case 6:
       case 7:
         return cut_.clear();
-      case 8:
+      case 8:  // one disk at most takes writes and finishes none
+        stalled_ = MemberId(draw_.OneIn(2) ? 1 + draw_.Below(kIds) : 0);
+        return;
+      case 9:
         return WithRunning([&](TestMember& member) {
           member.raft().TransferLeadership(MemberId(1 + draw_.Below(kIds))).IgnoreError();
         });
-      case 9:
+      case 10:
         return WithRunning([&](TestMember& member) {
           member.raft().ReportUnreachable(MemberId(1 + draw_.Below(kIds)));
         });
@@ -251,6 +256,7 @@ class Chaos {
   Random draw_;
   TestGroup group_;
   std::set<std::pair<uint64_t, uint64_t>> cut_;
+  MemberId stalled_;
   uint64_t loss_percent_ = draw_.Below(12);
   const uint64_t rare_percent_ = 5 + draw_.Below(90);
   uint64_t proposed_ = 0;

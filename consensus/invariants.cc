@@ -53,14 +53,18 @@ void RaftInvariants::Require(bool holds, MemberId id, std::string_view rule) {
 }
 
 absl::Status RaftInvariants::Look(const std::vector<const Raft*>& running) {
-  std::vector<std::pair<LogIndex, ConfState>> before;
+  std::vector<Before> looks;
   for (const Raft* raft : running) {
     const RaftCore& core = *raft->core_;
     Member& member = members_[core.config.self];
-    before.emplace_back(member.crashed ? LogIndex(0) : member.commit, member.conf);
+    Before& before = looks.emplace_back();
+    before.running = member.running && !member.crashed;
+    if (before.running) before.commit = member.commit;
+    if (before.running && before.commit != core.log.commit()) before.conf = member.conf;
     State(core);
     Delta(core, member);
     FollowLog(core, &member);
+    member.running = true;
     member.crashed = false;
     member.role = core.role();
     member.term = core.hard_state.term;
@@ -68,11 +72,9 @@ absl::Status RaftInvariants::Look(const std::vector<const Raft*>& running) {
     member.commit = core.log.commit();
     member.applied = core.log.applied();
     member.durable = core.log.durable();
-    member.conf = core.conf;
+    if (member.conf != core.conf) member.conf = core.conf;
   }
-  for (size_t i = 0; i < running.size(); ++i) {
-    FollowCommit(*running[i]->core_, before[i].first, before[i].second);
-  }
+  for (size_t i = 0; i < running.size(); ++i) FollowCommit(*running[i]->core_, looks[i]);
   for (const Raft* raft : running) {
     if (raft->role() == Role::kLeader) Leads(*raft->core_);
   }
@@ -92,7 +94,8 @@ void RaftInvariants::State(const RaftCore& core) {
   Require(core.hard_state.term >= log.last_term(), id, "term >= term of the last entry");
   Require(ConfIsSound(core.conf), id, "each member has one role");
   if (core.role() != Role::kFollower) {
-    Require(core.conf.IsVoter(id), id, "only voters campaign and lead");
+    const bool leaves = core.role() == Role::kLeader && std::get<Leader>(core.state).leaves;
+    Require(core.conf.IsVoter(id) || leaves, id, "only voters campaign and lead");
     Require(!core.installing, id, "nobody campaigns or leads while a snapshot is installed");
   }
   if (core.role() == Role::kCandidate || core.role() == Role::kLeader) {
@@ -121,7 +124,10 @@ void RaftInvariants::LeaderState(const RaftCore& core) {
     }
   }
   std::sort(peers.begin(), peers.end());
-  Require(peers == core.conf.Members(), id, "a leader sends to each member and no other");
+  std::vector<MemberId> members = core.conf.Members();
+  if (!core.conf.Contains(id))
+    members.insert(std::lower_bound(members.begin(), members.end(), id), id);
+  Require(peers == members, id, "a leader sends to each member and no other");
 }
 
 void RaftInvariants::Delta(const RaftCore& core, const Member& before) {
@@ -174,18 +180,18 @@ void RaftInvariants::FollowLog(const RaftCore& core, Member* member) {
 }
 
 // All members commit the same entries.
-void RaftInvariants::FollowCommit(const RaftCore& core, LogIndex before,
-                                  const ConfState& conf_before) {
+void RaftInvariants::FollowCommit(const RaftCore& core, const Before& before) {
   const EntryLog& log = core.log;
   const MemberId id = core.config.self;
-  for (LogIndex i = std::max(before.Next(), log.first_in_memory()); i <= log.commit(); ++i) {
+  for (LogIndex i = std::max(before.commit.Next(), log.first_in_memory()); i <= log.commit(); ++i) {
     const Committed committed{log.At(i).term, core.hard_state.term};
     const auto [known, is_new] = history_.try_emplace(i, committed);
     Require(known->second.term == committed.term, id, "the same entry is committed everywhere");
   }
   if (log.commit() <= history_end_) return;
   history_end_ = log.commit();
-  if (core.role() == Role::kLeader) CommitHasQuorum(core, conf_before);
+  // What a member knew when it started was committed by others.
+  if (before.running && core.role() == Role::kLeader) CommitHasQuorum(core, before.conf);
 }
 
 void RaftInvariants::CommitHasQuorum(const RaftCore& core, const ConfState& conf_before) {

@@ -34,6 +34,7 @@ class RaftInvariants {
 
  private:
   struct Member {
+    bool running = false;  // seen since its last start
     bool crashed = false;
     Role role = Role::kFollower;
     Term term;
@@ -53,6 +54,12 @@ class RaftInvariants {
     uint64_t hash = 0;
     bool operator==(const Identity&) const = default;
   };
+  // What a look compares with.
+  struct Before {
+    bool running = false;
+    LogIndex commit;
+    ConfState conf;  // where a leader's commit moved
+  };
   struct Committed {
     Term term;      // of the entry
     Term known_in;  // the term of the member that first knew
@@ -62,7 +69,7 @@ class RaftInvariants {
   void LeaderState(const class RaftCore& core);
   void Delta(const class RaftCore& core, const Member& before);
   void FollowLog(const class RaftCore& core, Member* member);
-  void FollowCommit(const class RaftCore& core, LogIndex before, const ConfState& conf_before);
+  void FollowCommit(const class RaftCore& core, const Before& before);
   void CommitHasQuorum(const class RaftCore& core, const ConfState& conf_before);
   void Leads(const class RaftCore& core);
   void Forget();

@@ -33,7 +33,7 @@ absl::Status RaftCore::CheckConfChange(const ConfChange& change) const {
 
 absl::Status RaftCore::Accept(std::vector<Entry> entries) {
   Leader& lead = *leads();
-  if (lead.transferee.value() != 0) {
+  if (lead.transferee.value() != 0 || lead.leaves) {
     return absl::UnavailableError("raft proposal dropped: the lead is being handed over");
   }
   uint64_t bytes = 0;
@@ -65,7 +65,7 @@ void RaftCore::HandlePropose(Message message) {
     return;
   }
   // The lead has moved since it was sent. It is passed on once more, but not back.
-  if (leader.value() == 0 || leader == message.from || message.to != config.self) return;
+  if (leader.value() == 0 || leader == message.from) return;
   message.to = leader;
   Send(std::move(message));
 }

@@ -17,7 +17,7 @@ void RaftCore::SnapshotReady(MemberId to, SnapshotMeta meta) {
   if (found == lead->peers.end()) return;
   Progress& peer = found->second;
   if (peer.state != ReplicationState::kSnapshot || peer.pending_snapshot.value() != 0) return;
-  QR_CHECK(meta.index <= log.applied());
+  QR_CHECK(meta.index <= log.commit());
   // One from before the peer was a member would tell it that it is none, and one that is behind
   // what the peer has is no help. A later one is asked for when the peer is heard of again.
   if (!meta.conf_state.Contains(to) || meta.index <= peer.match) {

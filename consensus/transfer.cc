@@ -38,15 +38,20 @@ void RaftCore::StartTransfer(MemberId to) {
 void RaftCore::TellTransferee() {
   Leader& lead = *leads();
   if (lead.peers.at(lead.transferee).match != log.last_index()) return;
+  if (lead.leaves) SendAllDue();  // the commit of what took its vote away
   Send({.type = MessageType::kTimeoutNow, .to = lead.transferee});
+  if (lead.leaves) BecomeFollower(hard_state.term, MemberId(0));
 }
 
 void RaftCore::TickTransfer() {
   Leader& lead = *leads();
-  if (lead.transferee.value() == 0 || ++lead.transfer_ticks < config.election_ticks) return;
-  if (lead.steps_aside) return BecomeFollower(hard_state.term, MemberId(0));
-  lead.transferee = MemberId(0);
-  MaybeLeaveJoint();
+  if (lead.transferee.value() != 0 && ++lead.transfer_ticks >= config.election_ticks) {
+    if (lead.steps_aside) return BecomeFollower(hard_state.term, MemberId(0));
+    lead.transferee = MemberId(0);
+    MaybeLeaveJoint();
+  }
+  if (!lead.leaves || lead.transferee.value() != 0) return;
+  if (const MemberId next = MostUpToDateVoter(); next.value() != 0) StartTransfer(next);
 }
 
 void RaftCore::HandleTimeoutNow() {
@@ -76,8 +81,9 @@ void RaftCore::TickDisk() {
   disk_waits_ticks_ = log.durable() < log.written() ? disk_waits_ticks_ + 1 : 0;
   Leader* lead = leads();
   if (lead == nullptr || lead->steps_aside || !DiskStalled()) return;
+  // Where no other disk is ahead of this one, nobody could do better.
   const MemberId next = MostUpToDateVoter();
-  if (next.value() == 0) return;  // nobody could take over
+  if (next.value() == 0 || lead->peers.at(next).match <= log.durable()) return;
   lead->steps_aside = true;
   if (lead->transferee.value() == 0) StartTransfer(next);
 }

@@ -37,6 +37,10 @@ class ReplicaLoop final : public TurnListener {
     size_t queue_max = 1 << 16;  // proposals and reads of clients; beyond: too many requests
     int64_t tick_ns = 100'000'000;
     int64_t compaction_slice_ns = 500'000;
+    // While clients are there a compaction goes on in small slices with pauses between: what it
+    // deletes uses the disk, the memory and the cores that clients use.
+    uint32_t compaction_steps_beside_clients = 200;
+    int64_t compaction_pause_beside_clients_ns = 1'300'000;
     // Inputs up to which another thread steps the replica rather than waking its own.
     size_t step_elsewhere_max = 64;
     int64_t warning_apply_ns = 100'000'000;  // of one step of the replica
@@ -50,6 +54,9 @@ class ReplicaLoop final : public TurnListener {
     std::atomic<uint64_t> slow_applies{0};
     std::atomic<uint64_t> leader_changes{0};
     std::atomic<uint64_t> leader{0}, term{0};
+    std::atomic<bool> leads{false};  // and has committed an entry of its term
+    std::atomic<bool> learner{false};
+    std::atomic<bool> version_decided{false};
     std::atomic<int64_t> revision{0}, compact_revision{-1};
     std::atomic<uint64_t> window_bytes{0};
   };
@@ -89,7 +96,10 @@ class ReplicaLoop final : public TurnListener {
   // One round: take inputs, advance, carry out effects. False = there was nothing to do.
   bool Poll();
   // When Poll has work again even if nothing comes in (of the clock; past = at once). Loop thread.
-  int64_t NextDueNs() const { return more_ ? 0 : std::min(next_tick_ns_, wake_at_ns_); }
+  int64_t NextDueNs() const {
+    if (more_) return 0;
+    return std::min({next_tick_ns_, wake_at_ns_, compaction_ ? compact_at_ns_ : INT64_MAX});
+  }
 
   StageHistograms& stages() { return stages_; }
   const Counters& counters() const { return counters_; }
@@ -116,13 +126,15 @@ class ReplicaLoop final : public TurnListener {
   void Wake();
   void WaitForWork(int64_t deadline_ns);
   void TakeInputs(int64_t now_ns);
+  void TakeInput(Input& input, int64_t now_ns);
   void CarryOut(Effects effects);
   void CarryOutForPeers(Effects* effects);
   void ReadLog(consensus::LogReadRequest request);
   void RunJobs(Effects* effects);
   void Complete(std::vector<Completion> completions);
-  void CompactUntil(int64_t deadline_ns);
+  void CompactAtPace();
   void UpdateCounters();
+  void LogElections();
   void WarnIfSlow(int64_t took_ns, uint32_t applied);
   void WarnIfSlow(const StageStamps& stamps, int64_t now_ns) const;
 
@@ -142,6 +154,15 @@ class ReplicaLoop final : public TurnListener {
   int64_t next_tick_ns_ = 0;
   int64_t wake_at_ns_ = 0;
   bool more_ = false;
+  bool compaction_ = false;
+  int64_t compact_at_ns_ = 0;   // when the next slice may begin
+  int64_t client_seen_ns_ = 0;  // when the newest proposal or read came
+  struct Seen {                 // of raft, when it was last logged
+    consensus::Role role = consensus::Role::kFollower;
+    Term term;
+    MemberId leader;
+  };
+  Seen seen_;
 
   // How others wake the replica's thread. Always after what it is woken for was put down.
   std::mutex wake_mutex_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/thread_turns.h"
 #include "server/thread_name.h"
 
 namespace quorate::server {
@@ -46,6 +47,7 @@ size_t WorkerPool::queued() const {
 
 void WorkerPool::Run() {
   SetThreadName("worker");
+  GiveWay();
   for (;;) {
     absl::AnyInvocable<void()> work;
     {

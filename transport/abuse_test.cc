@@ -381,7 +381,9 @@ TEST_CASE("clients that never read hold a bounded amount") {
 }
 
 TEST_CASE("silent connections by the hundred are closed") {
+  ManualClock clock;
   ServerOptions options;
+  options.clock = &clock;
   options.preface_timeout_ns = 50 * kNanosPerMilli;
   TestServer server("native", options);
   std::vector<std::unique_ptr<RawPeer>> peers;
@@ -389,6 +391,8 @@ TEST_CASE("silent connections by the hundred are closed") {
     peers.push_back(std::make_unique<RawPeer>(server.port()));
     if (i % 3 == 0) peers.back()->Send("PRI");
   }
+  WaitUntil([&] { return server.transport().stats().connections == peers.size(); });
+  clock.AdvanceNs(options.preface_timeout_ns);
   for (auto& peer : peers) REQUIRE(peer->ReadToEnd().empty());
   ExpectClean(&server);
 }

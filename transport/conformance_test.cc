@@ -141,10 +141,11 @@ TEST_CASE("a deadline ends the call at both ends") {
   CAPTURE(transport);
   TestServer server(transport);
   TestClient client(server.port());
-  // As metadata the server alone knows of it.
-  const CallResult by_server = client.Call("/test.Echo/Hold", "x", 0, {{"grpc-timeout", "20m"}});
+  // Long enough for the call to get there on a busy machine. As metadata the server alone knows of
+  // it.
+  const CallResult by_server = client.Call("/test.Echo/Hold", "x", 0, {{"grpc-timeout", "250m"}});
   REQUIRE(by_server.status.code == RpcCode::kDeadlineExceeded);
-  const CallResult by_client = client.Call("/test.Echo/Hold", "x", 20 * kNanosPerMilli);
+  const CallResult by_client = client.Call("/test.Echo/Hold", "x", 250 * kNanosPerMilli);
   REQUIRE(by_client.status.code == RpcCode::kDeadlineExceeded);
   if (transport == "native") {
     REQUIRE(by_server.status.message == "context deadline exceeded");

@@ -13,8 +13,8 @@ namespace quorate::transport {
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-// Frames made ahead of what the socket takes.
-constexpr size_t kOutputBytesMax = 256 * 1024;
+// Frames made ahead of what the socket takes, and one connection's share of a turn of its loop.
+constexpr size_t kOutputBytesMax = 64 * 1024;
 // A peer that does not close its side after we closed ours.
 constexpr int64_t kLingerNs = kNanosPerSecond;
 constexpr int64_t kDrainLingerNs = 100 * kNanosPerMilli;
@@ -131,18 +131,20 @@ void Connection::Feed(std::string_view bytes) {
 void Connection::Flush() {
   if (gone_) return;
   if (output_ == nullptr) output_ = owner_->TakeBuffer();
-  while (!abort_) {
-    if (protocol_ != nullptr && output_->size() < kOutputBytesMax) {
-      protocol_->Pull(output_.get(), kOutputBytesMax);
-    }
-    if (output_->empty() || abort_) break;
+  // Once a turn: a peer that reads as fast as we write would hold up all others, and even what it
+  // says itself meanwhile.
+  more_ = false;
+  if (!abort_ && protocol_ != nullptr && output_->size() < kOutputBytesMax) {
+    protocol_->Pull(output_.get(), kOutputBytesMax);
+  }
+  if (!abort_ && !output_->empty()) {
     const size_t before = output_->size();
     const IoResult result = output_->WriteTo(socket_.get());
     sent_bytes_ += before - output_->size();
     LoopCounters::Add(&context_->counters->bytes_sent,
                       static_cast<int64_t>(before - output_->size()));
     if (result.kind == IoResult::Kind::kClosed) abort_ = true;
-    if (result.kind != IoResult::Kind::kDone || before < kOutputBytesMax) break;
+    more_ = result.kind == IoResult::Kind::kDone && before >= kOutputBytesMax;
   }
   // What the protocol asked for meanwhile is done.
   flush_scheduled_ = false;
@@ -175,7 +177,7 @@ void Connection::Linger() {
 
 void Connection::UpdateInterest() {
   if (gone_) return;
-  uint32_t wanted = output_ != nullptr ? EPOLLOUT : 0u;
+  uint32_t wanted = output_ != nullptr || more_ ? EPOLLOUT : 0u;
   const bool overloaded = protocol_ != nullptr && protocol_->Overloaded();
   if (!peer_closed_ && !overloaded) wanted |= EPOLLIN;
   if (wanted == interest_) return;

@@ -73,6 +73,7 @@ class Connection final : public ProtocolHost {
   uint32_t interest_ = 0;
   EventLoop::TimerId timer_ = 0;  // preface, later lingering
   bool flush_scheduled_ = false;
+  bool more_ = false;  // the protocol may have more, and the socket takes it: in the next turn
   bool abort_ = false;
   bool closing_ = false;    // no more input is looked at; close when output is out
   bool lingering_ = false;  // our side is shut, waiting for the peer's end

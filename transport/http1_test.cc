@@ -229,6 +229,27 @@ TEST_CASE("localhost is bound on all its addresses under one port") {
   REQUIRE(by_address.Call("/test.Echo/Unary", "x").response == "x");
 }
 
+TEST_CASE("without a host every address of the machine is bound under one port") {
+  ServerOptions options;
+  options.listen.push_back({"http://:0", "", 0});
+  TestServer server("native", options);
+  TestClient by_ipv4(server.port(), "127.0.0.1");
+  REQUIRE(by_ipv4.Call("/test.Echo/Unary", "x").response == "x");
+  // A second server cannot share it, on either family.
+  for (const char* host : {"", "127.0.0.1"}) {
+    ServerOptions second;
+    second.listen.push_back({"http://" + std::string(host), host, server.port()});
+    second.clock = &server.clock();
+    const auto made = CreateServerTransport("native", second, &server.service().table(), nullptr);
+    REQUIRE_THAT(std::string((*made)->Bind().message()), Contains("address already in use"));
+  }
+  const int ipv6 = socket(AF_INET6, SOCK_STREAM, 0);
+  if (ipv6 < 0) return;  // a machine without IPv6
+  close(ipv6);
+  TestClient by_ipv6(server.port(), "::1");
+  REQUIRE(by_ipv6.Call("/test.Echo/Unary", "x").response == "x");
+}
+
 TEST_CASE("the parser ignores blank lines before a request and reads absolute targets") {
   Http1Parser parser(1000);
   std::string_view data =

@@ -20,6 +20,8 @@ constexpr uint64_t kResetsPerSecond = 512;
 // Frames waiting for a peer that does not read, before we stop reading from it.
 constexpr size_t kOutboundFramesMax = 4096;
 constexpr int64_t kPullBytesMax = 256 * 1024;
+// What a DATA frame carries at most when the peer has not asked for longer ones.
+constexpr size_t kFrameBytes = 16 * 1024;
 // The second GOAWAY follows the answer to a ping, or this when there is none.
 constexpr int64_t kDrainPingNs = 250 * kNanosPerMilli;
 constexpr int64_t kPingWithoutCallsNs = 7200 * kNanosPerSecond;
@@ -526,6 +528,7 @@ void Http2Session::Continue(NativeCall* call) {
       call->trailers_submitted_ = true;
       return SubmitTrailersOnly(call->stream_id_, call, "200", call->status_);
     }
+    ShareTurns(call);
     const nghttp2_nv fields[] = {StaticField(":status", "200"),
                                  StaticField("content-type", "application/grpc"),
                                  StaticField("grpc-encoding", "gzip")};
@@ -545,6 +548,20 @@ void Http2Session::Continue(NativeCall* call) {
     call->deferred_ = false;
     nghttp2_session_resume_data(session_, call->stream_id_);
   }
+}
+
+// Without RFC 7540's priorities nghttp2 serves one stream to its end before it looks at the next,
+// unless the stream is marked as one that can be used bit by bit (RFC 9218): those take turns, a
+// frame each. What fits into one frame needs no mark.
+void Http2Session::ShareTurns(NativeCall* call) {
+  if (call->method_->kind == Method::Kind::kUnary &&
+      call->queued_bytes_.load(std::memory_order_relaxed) <= kFrameBytes) {
+    return;
+  }
+  const nghttp2_extpri incremental = {NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};
+  const int result =
+      nghttp2_session_change_extpri_stream_priority(session_, call->stream_id_, &incremental, 1);
+  QR_CHECK(result == 0);
 }
 
 ssize_t Http2Session::ReadData(NativeCall* call, size_t length, uint32_t* flags) {

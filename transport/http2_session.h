@@ -72,6 +72,7 @@ class Http2Session final : public Protocol {
   void Queue(NativeCall* call, Message message);
   // Sends what the call's state asks for: headers, resumed data, trailers.
   void Continue(NativeCall* call);
+  void ShareTurns(NativeCall* call);
   void StartPull(NativeCall* call);
   void SubmitTrailers(NativeCall* call);
   void SubmitTrailersOnly(int32_t stream_id, NativeCall* call, std::string_view http_status,

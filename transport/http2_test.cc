@@ -251,6 +251,41 @@ TEST_CASE("answers wait for the windows, trailers and errors do not") {
   REQUIRE(of_three == 15);
 }
 
+TEST_CASE("a large answer does not hold up the other streams of its connection") {
+  constexpr size_t kAnswerBytes = 128 << 20;
+  TestServer server;
+  RawPeer peer(server.port());
+  peer.StartHttp2();
+  // Windows that hold nothing up: only turns between the streams can.
+  peer.SendFrame(kSettings, kNoFlags, 0, std::string("\x00\x04\x7f\xff\xff\xff", 6));
+  peer.SendFrame(kWindowUpdate, kNoFlags, 0, BigEndian32(0x7fff0000));
+  const auto next_data = [&peer] {
+    while (true) {
+      auto frame = peer.ReadFrame();
+      REQUIRE(frame.has_value());
+      if (frame->type == kHeaders) peer.Decode(*frame);
+      if (frame->type == kData) return *std::move(frame);
+    }
+  };
+  peer.SendFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(GrpcRequestFields("/test.Echo/Bidi")));
+  peer.SendFrame(kData, kNoFlags, 1, GrpcMessage("created"));
+  REQUIRE(next_data().stream == 1);
+  peer.SendCall(3, "/test.Echo/BigNow", std::to_string(kAnswerBytes));
+  REQUIRE(next_data().stream == 3);
+  peer.SendFrame(kData, kNoFlags, 1, GrpcMessage("event"));
+  peer.SendCall(5, "/test.Echo/Unary", "a small answer");
+  size_t before_event = 0;
+  bool event = false;
+  bool small_answer = false;
+  while (!event || !small_answer) {
+    const Frame frame = next_data();
+    if (frame.stream == 3) before_event += frame.payload.size();
+    event = event || frame.stream == 1;
+    small_answer = small_answer || frame.stream == 5;
+    REQUIRE(before_event <= kAnswerBytes / 2);  // what lies in sockets is far less
+  }
+}
+
 TEST_CASE("a finished stream needs no window for its trailers") {
   TestServer server;
   RawPeer peer(server.port());
@@ -295,18 +330,33 @@ TEST_CASE("pings at the allowed pace are answered for ever") {
 }
 
 TEST_CASE("the server pings a silent client and closes when no answer comes") {
+  // Time passes only here, so a slow machine is not taken for a silent client.
+  ManualClock clock;
   ServerOptions options;
+  options.clock = &clock;
   options.keepalive_interval_ns = 10 * kNanosPerMilli;
   options.keepalive_timeout_ns = 30 * kNanosPerMilli;
   TestServer server("native", options);
   RawPeer peer(server.port());
   peer.StartHttp2();
+  uint32_t stream = 1;
+  const auto heard_of = [&] {
+    peer.SendCall(stream, "/test.Echo/Unary", "x");
+    while (peer.ReadHeaders().count("grpc-status") == 0) {
+    }
+    stream += 2;
+  };
+  heard_of();
   for (int i = 0; i < 3; ++i) {
+    clock.AdvanceNs(options.keepalive_timeout_ns);
     const auto ping = peer.ReadFrameOf(kPing);
     REQUIRE(ping.flags == kNoFlags);
     peer.SendFrame(kPing, kAck, 0, ping.payload);
+    heard_of();  // and the acknowledgement before it
   }
+  clock.AdvanceNs(options.keepalive_timeout_ns);
   peer.ReadFrameOf(kPing);
+  clock.AdvanceNs(options.keepalive_timeout_ns);
   REQUIRE_FALSE(peer.ReadFrame().has_value());
   WaitUntil([&] { return server.transport().stats().connections == 0; });
 }

@@ -7,6 +7,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -53,6 +54,13 @@ bool IsWildcard(const addrinfo& info) {
   if (info.ai_family != AF_INET6) return false;
   const auto* v6 = reinterpret_cast<const sockaddr_in6*>(info.ai_addr);
   return IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
+}
+
+// No host means every address of the machine, as Go's ":2379" does: the wildcard of IPv6, which
+// takes IPv4 with it, and that of IPv4 alone where there is no IPv6. Both could not be bound.
+void PreferWildcardOfIpv6(std::vector<const addrinfo*>* addresses) {
+  std::stable_partition(addresses->begin(), addresses->end(),
+                        [](const addrinfo* info) { return IsWildcard(*info); });
 }
 
 // A listening descriptor, or -1 with errno set and *step telling what failed.
@@ -149,19 +157,24 @@ absl::Status Listener::BindTcp(const ListenAddress& address, const ServerOptions
   if (const int error = getaddrinfo(host, "0", &hints, &found); error != 0) {
     return ListenError(address, "tcp", where, "lookup: " + std::string(gai_strerror(error)));
   }
-  const AddressList addresses(found, freeaddrinfo);
+  const AddressList list(found, freeaddrinfo);
+  std::vector<const addrinfo*> addresses;
+  for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
+    addresses.push_back(info);
+  }
+  if (host == nullptr) PreferWildcardOfIpv6(&addresses);
   for (int attempt = 0; attempt < kPortAttempts; ++attempt) {
     port_ = address.port;
     int failure = 0;
     std::string reason = "no address";
-    for (const addrinfo* info = addresses.get(); info != nullptr; info = info->ai_next) {
+    for (const addrinfo* info : addresses) {
       const char* step = "";
       const int fd = ListenOn(*info, port_, options, &step);
       if (fd >= 0) {
         fds_.push_back(fd);
         if (port_ == 0) port_ = BoundPort(fd);
-        // The wildcard of IPv6 has taken IPv4 with it.
-        if (IsWildcard(*info)) break;
+        // The wildcard of IPv6 has taken IPv4 with it, and no host is bound once.
+        if (IsWildcard(*info) || host == nullptr) break;
         continue;
       }
       reason = std::string(step) + ": " + SystemText(errno);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/thread_turns.h"
 #include "transport/byte_socket.h"
 
 namespace quorate::transport {
@@ -36,6 +37,7 @@ void NativeLoop::StopAndJoin() {
 void NativeLoop::Start() {
   thread_ = std::thread([this] {
     Mailbox::OfThisThread() = mailbox_.get();
+    AskForShortTurns();
     loop_.Run();
   });
 }

@@ -269,7 +269,7 @@ HttpHandler TestHttpHandler(TestService* service) {
 
 TestServer::TestServer(std::string_view transport, ServerOptions options) {
   if (options.listen.empty()) options.listen.push_back({"http://127.0.0.1:0", "127.0.0.1", 0});
-  options.clock = &clock_;
+  if (options.clock == nullptr) options.clock = &clock_;
   auto made =
       CreateServerTransport(transport, options, &service_.table(), TestHttpHandler(&service_));
   QR_CHECK_MSG(made.ok(), std::string(made.status().message()));

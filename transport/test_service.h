@@ -85,6 +85,7 @@ char PatternAt(uint64_t offset);
 
 class TestServer {
  public:
+  // With a clock of its own unless the options name one.
   explicit TestServer(std::string_view transport = "native", ServerOptions options = {});
   ~TestServer();
 

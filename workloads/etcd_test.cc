@@ -138,6 +138,8 @@ TEST_CASE("every script passes its checks against etcd") {
       {"read-latency", {{"rate", "500"}, {"key_count", "500"}, {"distribution", "zipf"}}, 200},
       {"list-large", {{"key_count", "1500"}, {"listers", "3"}, {"rate", "100"}}, 50},
       {"idle-watches", {{"watches", "300"}, {"hold", "100ms"}}, 50},
+      {"cpu-per-operation", {{"rate", "500"}, {"key_count", "500"}}, 300},
+      {"many-keys", {{"key_count", "2000"}, {"rest", "100ms"}}, 50},
   };
   size_t found = 0;
   for (const auto& file : std::filesystem::directory_iterator(QUORATE_SCRIPTS_DIR)) {

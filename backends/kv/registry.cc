@@ -28,7 +28,8 @@ std::span<const KvBackendRow> KvBackendRegistry() {
           kMemoryTraits,
           [](const KvOptions& options) { return OpenMemoryBackend(options, MemoryTuning()); }},
       KvBackendRow{kLmdbTraits, OpenLmdbBackend},
-      KvBackendRow{kRocksdbTraits, OpenRocksdbBackend},
+      KvBackendRow{kRocksdbTraits,
+                   [](const KvOptions& options) { return OpenRocksdbBackend(options); }},
   };
   return rows;
 }

@@ -167,14 +167,16 @@ class WholeCompaction {
 
 class RocksdbBackend final : public KvBackend {
  public:
-  absl::Status Open(const KvOptions& options) {
+  absl::Status Open(const KvOptions& options, rocksdb::Env* env) {
     FileEnv* files = PosixFileEnv();
     const std::string dir = options.dir + "/db";
     QR_ASSIGN_OR_RETURN(lock_, files->Lock(options.dir + "/LOCK"));
     QR_RETURN_IF_ERROR(files->MakeDirs(dir));
     QR_RETURN_IF_ERROR(CheckCurrent(files, dir));
     rocksdb::DB* db = nullptr;
-    const rocksdb::Status status = rocksdb::DB::Open(DatabaseOptions(options), dir, &db);
+    rocksdb::Options database_options = DatabaseOptions(options);
+    if (env != nullptr) database_options.env = env;
+    const rocksdb::Status status = rocksdb::DB::Open(database_options, dir, &db);
     // A file that is missing is damage as well, whatever RocksDB calls it.
     if (status.IsPathNotFound() || status.IsNotFound()) {
       return ToStatus(StrCat("open ", dir), rocksdb::Status::Corruption(status.ToString()));
@@ -390,9 +392,10 @@ const KvTraits kRocksdbTraits = {
     .data_in_memory = false,
 };
 
-absl::StatusOr<std::unique_ptr<KvBackend>> OpenRocksdbBackend(const KvOptions& options) {
+absl::StatusOr<std::unique_ptr<KvBackend>> OpenRocksdbBackend(const KvOptions& options,
+                                                              rocksdb::Env* env) {
   auto backend = std::make_unique<RocksdbBackend>();
-  QR_RETURN_IF_ERROR(backend->Open(options));
+  QR_RETURN_IF_ERROR(backend->Open(options, env));
   return backend;
 }
 

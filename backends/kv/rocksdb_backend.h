@@ -16,9 +16,15 @@
 #include "absl/status/statusor.h"
 #include "backends/kv/kv_backend.h"
 
+namespace rocksdb {
+class Env;
+}
+
 namespace quorate::kv {
 
-absl::StatusOr<std::unique_ptr<KvBackend>> OpenRocksdbBackend(const KvOptions& options);
+// `env` is what the library writes through, its own if null; tests give one that fails.
+absl::StatusOr<std::unique_ptr<KvBackend>> OpenRocksdbBackend(const KvOptions& options,
+                                                              rocksdb::Env* env = nullptr);
 extern const KvTraits kRocksdbTraits;
 
 }  // namespace quorate::kv

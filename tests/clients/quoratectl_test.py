@@ -16,7 +16,9 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,7 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from servers import ROOT, Server, quorate_binary  # noqa: E402
 
 BUILT = ROOT / "build" / "peers" / "bin"
-TIME_LIMIT_S = 120  # of one command; no command of LINES takes long on its own
+TIME_LIMIT_S = 300  # of one command; no command of LINES takes long on its own
+# Both wait long, so that a busy machine is no difference.
+ENVIRONMENT = {"ETCDCTL_API": "3", "PATH": os.environ["PATH"], "ETCDCTL_COMMAND_TIMEOUT": "200s",
+               "ETCDCTL_DIAL_TIMEOUT": "100s"}
 
 
 @dataclass
@@ -151,6 +156,17 @@ CLUSTER = [
     wrong("get a --command-timeout=fast"),
 ]
 
+# (number of lines that are waited for, the command): what a watch prints of the past. Then it is
+# interrupted, and the exit code is the interruption's.
+WATCHES = [
+    (14, "watch w --prefix --rev=@REV"), (8, "watch w/1 --rev=@REV"),
+    (12, "watch w/1 --rev=@REV --prev-kv"), (8, "watch w/1 w/3 --rev=@REV"),
+    (1, "watch w/1 --rev=@REV -w json"), (1, "watch w --prefix --rev=@REV -w json --prev-kv"),
+    (10, "watch w/1 --rev=@REV -w fields"), (8, "watch --rev=@REV w/1 --hex"),
+    (2, 'watch w/1 --rev=@REV -- sh -c echo\\ $ETCD_WATCH_EVENT_TYPE:$ETCD_WATCH_KEY'),
+]
+WATCHED = ["put w/1 one", "put w/2 two", "put w/1 more", "del w/1 --prev-kv", "put w/9 nine"]
+
 # After the quota was reached.
 ALARMS = [
     line("alarm list"), line("put one more"), line("get one"), new("endpoint health"),
@@ -189,11 +205,23 @@ class Side:
 
     def run(self, case):
         words = re.sub(r"@LEASE(\d)", lambda m: f"{self.leases[int(m[1]) - 1]:x}", case.words)
-        environment = {"ETCDCTL_API": "3", "PATH": os.environ["PATH"], **dict(case.environment)}
+        environment = {**ENVIRONMENT, **dict(case.environment)}
         return subprocess.run(
             [self.binary, f"--endpoints={self.server.endpoint}", *words.split()],
             input=case.stdin.encode(), capture_output=True, env=environment, check=False,
             timeout=TIME_LIMIT_S)
+
+    def watch(self, count, words, revision):
+        """The first `count` lines of a watch's output and its exit code after SIGINT."""
+        process = subprocess.Popen(
+            [self.binary, f"--endpoints={self.server.endpoint}",
+             *shlex.split(words.replace("@REV", str(revision)))],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT, text=True)
+        lines = [process.stdout.readline() for _ in range(count)]
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+        return process.returncode, self.normal(Line(words), "".join(lines))
 
     def learn(self, case, out):
         if not case.words.startswith("lease grant"):
@@ -233,6 +261,10 @@ class Side:
         text = re.sub(r"(?<=attached keys\(\[)[^\]]*", lambda m: " ".join(sorted(m[0].split())), text)
         if "hashkv" in case.words:  # covers the lease ids
             text = re.sub(r'("hash":|"Hash" : |│ |, )\d{5,}', r"\1<HASH>", text)
+            # Short leases of the group before end when they end.
+            text = re.sub(r'(aft(?:Applied)?Index"[: ]+)\d+', r"\1<INDEX>", text)
+            text = re.sub(r"((?:true|false)(?:, | │ ))(\d+)(, | │ )\d+\3\d+",
+                          r"\1\2\3<INDEX>\3<INDEX>", text)
         if "timetolive" in case.words:
             text = re.sub(r'(remaining\(|"ttl":|"TTL" : )\d+', r"\1<SECONDS>", text)
         if "table" in case.words or "health" in case.words:
@@ -242,11 +274,13 @@ class Side:
 
 
 def token_for_zeros(server):
-    """A cluster token with which the member's id begins with a zero: etcdctl does not show it."""
+    """A cluster token with which the ids of member and cluster begin with a zero, which etcdctl does
+    not show; server/config.h has how they are made."""
     peer_url = f"http://127.0.0.1:{server.peer_port}"
-    tokens = (f"token-{number}" for number in itertools.count())
-    return next(token for token in tokens
-                if hashlib.sha1((peer_url + token).encode()).hexdigest().startswith("0"))
+    for number in itertools.count():
+        member = hashlib.sha1(f"{peer_url}token-{number}".encode()).digest()[:8]
+        if member[0] < 16 and hashlib.sha1(member).digest()[0] < 16:
+            return f"token-{number}"
 
 
 def start(binary):
@@ -273,6 +307,17 @@ class Comparison:
                 print(f"DIFFERENT: {case.words!r} with input {case.stdin!r}\n"
                       f"  etcdctl:    {expected}\n  quoratectl: {got}")
 
+    def watch(self):
+        self.run([Line(words) for words in WATCHED])
+        revision = json.loads(self.sides[0].run(Line("get w -w json")).stdout)["header"]["revision"]
+        revision -= len(WATCHED) - 1
+        for count, words in WATCHES:
+            expected, got = (side.watch(count, words, revision) for side in self.sides)
+            self.lines += 1
+            if expected != got:
+                self.differences += 1
+                print(f"DIFFERENT: {words!r}\n  etcdctl:    {expected}\n  quoratectl: {got}")
+
     def fill(self):
         """Puts until the quota is reached; how many that takes is the server's affair."""
         for side in self.sides:
@@ -287,6 +332,7 @@ def compare(reference, ours, binary, show, with_new):
         comparison = Comparison((Side(reference, left), Side(ours, right)), show, with_new)
         for group in GROUPS:
             comparison.run(group)
+        comparison.watch()
         comparison.fill()
         comparison.run(ALARMS)
     return comparison.lines, comparison.differences

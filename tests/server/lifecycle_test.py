@@ -27,11 +27,12 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 class Load:
-    """Writers that put until the server is gone, and what was acknowledged."""
+    """Writers that put until told to stop or the server is gone, and what was acknowledged."""
 
     def __init__(self, server):
         self.acknowledged = [0] * WRITERS
         self.changed = threading.Condition()
+        self.stopping = threading.Event()
         self.threads = [threading.Thread(target=self._write, args=(server.endpoint, number))
                         for number in range(WRITERS)]
         for thread in self.threads:
@@ -40,7 +41,7 @@ class Load:
     def _write(self, endpoint, number):
         client = Client(endpoint)
         try:
-            while True:
+            while not self.stopping.is_set():
                 key = b"w%d/%08d" % (number, self.acknowledged[number])
                 client.KV.Put(etcd.PutRequest(key=key, value=key * 10))
                 with self.changed:
@@ -56,6 +57,9 @@ class Load:
             self.changed.wait_for(lambda: min(self.acknowledged) >= count)
 
     def check(self, server):
+        # A put that had not left when its connection went may be sent again to the new server; its
+        # writer would then go on for good.
+        self.stopping.set()
         for thread in self.threads:
             thread.join()
         client = Client(server.endpoint)

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -174,7 +175,35 @@ def expect_death(server, pattern):
     raise AssertionError(f"started in spite of: {pattern}")
 
 
-def other_backend_and_format():
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0x82F63B78 * (crc & 1)
+    return crc ^ 0xFFFFFFFF
+
+
+def newer_format():
+    with Server(quorate_binary()) as server:
+        server.stop()
+        marker = Path(server.data_dir, "member", "backend", "BACKEND")
+        kept = marker.read_text()
+        marker.write_text("lmdb 99\n")
+        expect_death(server, r"BACKEND: this folder has format 99 .* knows up to 1; start the newer")
+        marker.write_text("lmdb\n")
+        expect_death(server, r"BACKEND is damaged at offset 0")
+        marker.write_text(kept)
+        segment = sorted(Path(server.data_dir, "member", "log").glob("*.seg"))[-1]
+        head = bytearray(segment.read_bytes()[:92])
+        head[8:12] = struct.pack("<I", 99)  # docs/formats/log.md
+        head[88:92] = struct.pack("<I", crc32c(head[:88]))
+        with open(segment, "r+b") as file:
+            file.write(head)
+        expect_death(server, rf"{segment.name}: offset 8: log format 99 is newer")
+
+
+def other_backend():
     for index, backend in enumerate(BACKENDS):
         with Server(quorate_binary(), f"--backend={backend}") as server:
             server.stop()
@@ -188,7 +217,7 @@ def other_backend_and_format():
 
 
 def main():
-    for case in (flags, environment, config_file, paths, ports, lock, other_backend_and_format):
+    for case in (flags, environment, config_file, paths, ports, lock, other_backend, newer_format):
         case()
         print(f"{case.__name__}: as expected")
     return 0

@@ -30,6 +30,7 @@ enum MessageField : uint32_t {
 enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kLengthDelimited = 2, kFixed32 = 5 };
 
 constexpr int kVarintBytesMax = 10;
+constexpr int kShortVarintBytesMax = 5;  // of a tag or a length, as the protobuf library has it
 
 // --- writing. All field numbers are below 16, so a tag is one byte.
 
@@ -69,9 +70,9 @@ class Reader {
 
   bool done() const { return rest_.empty(); }
 
-  bool Varint(uint64_t* value) {
+  bool Varint(uint64_t* value, int bytes_max = kVarintBytesMax) {
     *value = 0;
-    for (int i = 0; i < kVarintBytesMax && !rest_.empty(); ++i) {
+    for (int i = 0; i < bytes_max && !rest_.empty(); ++i) {
       const auto byte = static_cast<uint8_t>(rest_.front());
       rest_.remove_prefix(1);
       *value |= static_cast<uint64_t>(byte & 0x7f) << (7 * i);
@@ -82,14 +83,15 @@ class Reader {
   // Field number and wire type of what follows.
   bool Tag(uint32_t* field, uint32_t* wire_type) {
     uint64_t tag = 0;
-    if (!Varint(&tag) || tag > std::numeric_limits<uint32_t>::max()) return false;
+    if (!Varint(&tag, kShortVarintBytesMax) || tag > std::numeric_limits<uint32_t>::max())
+      return false;
     *field = static_cast<uint32_t>(tag >> 3);
     *wire_type = static_cast<uint32_t>(tag & 7);
     return *field != 0;
   }
   bool Run(std::string_view* bytes) {
     uint64_t size = 0;
-    if (!Varint(&size) || size > rest_.size()) return false;
+    if (!Varint(&size, kShortVarintBytesMax) || size > rest_.size()) return false;
     *bytes = rest_.substr(0, size);
     rest_.remove_prefix(size);
     return true;

@@ -5,8 +5,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <thread>
-
 #include "base/check.h"
 
 namespace quorate::transport {
@@ -116,12 +114,27 @@ bool TestMember::WaitStreams(MemberId other) {
   };
   while (!open()) {
     if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::yield();
+    // Whatever is heard meanwhile wakes it as well.
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::milliseconds(1));
   }
   return true;
 }
 
+void TestMember::set_on_message(OnMessage on_message) {
+  std::lock_guard lock(mutex_);
+  on_message_ = std::move(on_message);
+}
+
 void TestMember::OnMessages(MemberId from, std::vector<PeerMessage> messages) {
+  OnMessage on_message;
+  {
+    std::lock_guard lock(mutex_);
+    on_message = on_message_;
+  }
+  if (on_message) {
+    for (const PeerMessage& message : messages) on_message(from, message);
+  }
   Note([&](Heard* heard) {
     for (PeerMessage& message : messages) heard->messages.emplace_back(from, std::move(message));
   });

@@ -47,6 +47,10 @@ class TestMember final : public PeerEvents {
   // Waits until all four streams between this member and the other are open.
   bool WaitStreams(MemberId other);
 
+  // Called on the network thread with every message, besides keeping it.
+  using OnMessage = std::function<void(MemberId from, const PeerMessage& message)>;
+  void set_on_message(OnMessage on_message);
+
   void OnMessages(MemberId from, std::vector<PeerMessage> messages) override;
   void OnUnreachable(MemberId peer) override;
   std::unique_ptr<SnapshotSink> OnSnapshot(MemberId from, const PeerMessage& header) override;
@@ -71,6 +75,7 @@ class TestMember final : public PeerEvents {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   Heard heard_;
+  OnMessage on_message_;
   std::string snapshot_failure_;
   bool hold_snapshots_ = false;
 };
