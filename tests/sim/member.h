@@ -21,8 +21,12 @@ namespace quorate::sim {
 
 class Member;
 
-// How messages of a member reach another.
-using PeerPost = std::function<void(Member& from, consensus::Message message)>;
+// How messages of a member reach another. `state` comes with a kSnapshot: the bytes beside it.
+using PeerState = std::shared_ptr<const std::string>;
+using PeerPost = std::function<void(Member& from, consensus::Message message, PeerState state)>;
+// The same for what members ask one another over HTTP.
+using HttpDone = std::function<void(absl::StatusOr<server::HttpAnswer>)>;
+using HttpPost = std::function<void(Member& from, server::HttpCall call, HttpDone done)>;
 
 // Who watches over the members. Called between steps; may not start or stop members.
 class Judge {
@@ -47,7 +51,7 @@ class Member {
     int64_t delay_ns_max = 500'000;
   };
 
-  Member(Kernel* kernel, const Options& options, Judge* judge, PeerPost post);
+  Member(Kernel* kernel, const Options& options, Judge* judge, PeerPost post, HttpPost http);
   ~Member();
 
   // Makes the log of a first start, before it, as every member of a new cluster does.
@@ -88,7 +92,11 @@ class Member {
   std::unique_ptr<transport::CallHandler> OpenStream(std::string_view path,
                                                      std::shared_ptr<SimCall> call);
   void Receive(consensus::Message message);  // ignored while it does not run
-  void Wake();                               // its loop got work
+  // False = it cannot be taken. With `cut_at` bytes the connection ends.
+  bool ReceiveSnapshot(const consensus::Message& message, std::string_view state, size_t cut_at);
+  // How the sending of a snapshot in life `epoch` ended.
+  void SnapshotSent(uint64_t epoch, MemberId peer, consensus::SnapshotResult result);
+  void Wake();  // its loop got work
 
  private:
   void Schedule(bool* scheduled, int64_t delay_ns, void (Member::*poll)());
@@ -100,11 +108,13 @@ class Member {
   void DiskFailed(const absl::Status& status);
 
   class Peers;
+  class Http;
 
   Kernel* const kernel_;
   const Options options_;
   Judge* const judge_;
   std::unique_ptr<Peers> peers_;
+  std::unique_ptr<Http> http_;
   SimClock clock_;
   std::unique_ptr<FaultFileEnv> disk_;
   DiskSpeed disk_speed_;

@@ -51,7 +51,12 @@ World::World(const Plan& plan, Kernel* kernel)
     place_of_[options.identity.member] = place;
     members_.push_back(std::make_unique<Member>(
         kernel, options, this,
-        [this](Member& from, consensus::Message message) { Post(from, std::move(message)); }));
+        [this](Member& from, consensus::Message message, PeerState state) {
+          Post(from, std::move(message), std::move(state));
+        },
+        [this](Member& from, server::HttpCall call, HttpDone done) {
+          Ask(from, std::move(call), std::move(done));
+        }));
     client_world_.members.push_back(members_.back().get());
   }
   memories_.resize(plan.members);
@@ -128,6 +133,9 @@ void World::Stopping(Member& member, LogIndex durable) {
 void World::Look(Member& member, Memory* memory) {
   const absl::Status raft = raft_.Look({&member.life().raft()});
   if (!raft.ok()) Fail(StrCat("raft, at member ", member.place(), ": ", raft.message()));
+  if (std::exchange(memory->engine_seen, &member.life().engine()) != &member.life().engine()) {
+    memory->engine.Restarted();  // a snapshot brought another
+  }
   const bool full = kernel_->random().OneIn(kFullLookEvery);
   const absl::Status engine =
       memory->engine.Look(member.life().engine(), full ? engine::EngineInvariants::Depth::kFull
@@ -145,7 +153,9 @@ void World::StartLater(Member* member, int64_t delay_ns) {
     if (member->running() || IsLost(member)) return;
     const absl::Status started = member->Start();
     if (started.ok()) return Saw("starts");
-    if (absl::IsDataLoss(started) && member->damaged()) {
+    // A flipped bit in the name of a backend reads as another one.
+    const bool refused = absl::IsDataLoss(started) || absl::IsFailedPrecondition(started);
+    if (refused && member->damaged()) {
       // As it must be. It stays down: the others go on without it.
       Saw("starts refused for damage");
       lost_.insert(member);
@@ -162,7 +172,65 @@ void World::StartLater(Member* member, int64_t delay_ns) {
   });
 }
 
-void World::Post(Member& from, consensus::Message message) {
+// One request of a member to another.
+void World::Ask(Member& from, server::HttpCall call, HttpDone done) {
+  struct Asking {
+    HttpDone done;
+    int64_t ordered_ns = 0;
+    void End(absl::StatusOr<server::HttpAnswer> answer) {
+      if (done) std::exchange(done, nullptr)(std::move(answer));
+    }
+  };
+  const auto asking = std::make_shared<Asking>(Asking{std::move(done)});
+  const auto lost = [asking] { asking->End(absl::UnavailableError("connection lost")); };
+  kernel_->After(call.timeout_ns, lost);
+  Member* to = nullptr;
+  for (const auto& member : members_) {
+    if (member->config().advertise_peer_urls.front() == call.url) to = member.get();
+  }
+  if (to == nullptr) return lost();
+  Saw("questions between members");
+  transport::HttpRequest request{call.method, call.path, "", call.headers, call.body};
+  const auto at_peer = [this, asking, lost, to, back = from.place(),
+                        request = std::move(request)]() mutable {
+    if (!to->running() || to->paused()) return lost();
+    to->life().peer_http()(std::move(request), [=, this](const transport::HttpResponse& response) {
+      network_.SendOrdered(
+          to->place(), back, &asking->ordered_ns,
+          [asking, response] {
+            asking->End(server::HttpAnswer{response.status, response.headers, response.body});
+          },
+          lost);
+    });
+    to->Wake();
+  };
+  network_.SendOrdered(from.place(), to->place(), &asking->ordered_ns, at_peer, lost);
+}
+
+// A connection of its own: it arrives whole, or breaks.
+void World::PostSnapshot(Member& from, Member* to, consensus::Message message, PeerState state) {
+  constexpr int64_t kGiveUpNs = 3 * kNanosPerSecond;
+  Saw("snapshots sent");
+  const uint64_t epoch = from.epoch();
+  auto done = std::make_shared<bool>(false);
+  auto shared = std::make_shared<const consensus::Message>(std::move(message));
+  const auto report = [this, sender = &from, epoch, done, peer = to->id()](bool delivered) {
+    if (std::exchange(*done, true)) return;
+    if (delivered) Saw("snapshots delivered");
+    sender->SnapshotSent(
+        epoch, peer,
+        delivered ? consensus::SnapshotResult::kDelivered : consensus::SnapshotResult::kFailed);
+  };
+  const size_t cut_at =
+      kernel_->random().OneIn(6) ? kernel_->random().Below(state->size() + 1) : state->size();
+  network_.SendPacket(from.place(), to->place(), Network::Packet::kOnce,
+                      [to, shared, state, cut_at, report] {
+                        report(to->ReceiveSnapshot(*shared, *state, cut_at));
+                      });
+  kernel_->After(kGiveUpNs, [report] { report(false); });
+}
+
+void World::Post(Member& from, consensus::Message message, PeerState state) {
   Sent& sent = sent_[static_cast<size_t>(message.type)];
   ++sent.all;
   if (message.reject) ++sent.rejects;
@@ -171,6 +239,7 @@ void World::Post(Member& from, consensus::Message message) {
   const auto to = place_of_.find(message.to);
   if (to == place_of_.end()) return;
   Member* member = members_[to->second].get();
+  if (state != nullptr) return PostSnapshot(from, member, std::move(message), std::move(state));
   auto shared = std::make_shared<const consensus::Message>(std::move(message));
   // A forwarded proposal has no identity that raft could know it by: as in etcd, links between
   // members must not deliver it twice, and TCP does not. All else may come again.

@@ -67,11 +67,14 @@ class World final : public Judge {
     LogIndex commit;
     consensus::Role role = consensus::Role::kFollower;
     engine::EngineInvariants engine;
+    const engine::Engine* engine_seen = nullptr;
   };
 
   void Look(Member& member, Memory* memory);
   void Bootstrap();
-  void Post(Member& from, consensus::Message message);
+  void Post(Member& from, consensus::Message message, PeerState state);
+  void Ask(Member& from, server::HttpCall call, HttpDone done);
+  void PostSnapshot(Member& from, Member* to, consensus::Message message, PeerState state);
   void StartAll();
   void RunSafety();
   void Heal();
