@@ -115,7 +115,7 @@ def log_and_notification(backend):
     ready = READY.decode()
     wanted = ["Running: ", "starting an etcd server", "configuring peer listeners",
               "configuring client listeners", "starting local member", "starting etcd server",
-              "published local member to cluster through raft", "serving peer traffic",
+              "serving peer traffic", "published local member to cluster through raft",
               "now serving peer/client/metrics", ready,
               "serving client traffic insecurely; this is strongly discouraged!",
               "successfully notified init daemon", "received signal; shutting down",
