@@ -92,7 +92,8 @@ std::string ToText(const Message& message) {
   } else if (message.index.value() != 0) {
     StrAppend(&out, " at ", message.index.value());
   }
-  if (message.reject && message.reject_hint.value() + message.log_term.value() != 0) {
+  const bool refused_append = message.reject && message.type == MessageType::kAppendResponse;
+  if (refused_append && message.reject_hint.value() + message.log_term.value() != 0) {
     StrAppend(&out, " hint ", message.log_term.value(), "/", message.reject_hint.value());
   }
   if (message.type != MessageType::kReadIndex && message.type != MessageType::kReadIndexResponse) {
