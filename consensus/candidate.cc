@@ -65,7 +65,14 @@ void RaftCore::HandleVoteRequest(const Message& message) {
                             (hard_state.vote.value() == 0 && leader.value() == 0) ||
                             (pre && message.term > hard_state.term);
   if (!free_to_vote || !log.UpToDate(message.index, message.log_term)) {
-    Send({.type = answer, .to = message.from, .reject = true});
+    // What is committed here is news to a candidate whose configuration is out of date: it may
+    // count on voters that are none any more, and that have more in their logs than anybody will
+    // commit.
+    Send({.type = answer,
+          .to = message.from,
+          .log_term = *log.TermAt(log.commit()),
+          .commit = log.commit(),
+          .reject = true});
     return;
   }
   // A granted pre-vote answers in the term that was asked for.
@@ -82,6 +89,12 @@ void RaftCore::HandleVoteResponse(const Message& message) {
   if (candidate == nullptr || candidate->pre != pre_answer) return;
   // A pre-vote granted for another term is an answer to an earlier question.
   if (pre_answer && !message.reject && message.term != hard_state.term.Next()) return;
+  // Whoever says so: an entry that was committed somewhere is committed.
+  if (message.reject && message.commit <= log.last_index() &&
+      log.TermAt(message.commit) == message.log_term && log.Commit(message.commit) &&
+      log.HasConfChange(log.applied(), log.commit())) {
+    return BecomeFollower(hard_state.term, MemberId(0));  // and once more when that is applied
+  }
   candidate->votes.emplace(message.from, !message.reject);
   switch (CountVotes(conf, candidate->votes)) {
     case VoteResult::kWon:

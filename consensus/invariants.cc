@@ -94,7 +94,8 @@ void RaftInvariants::State(const RaftCore& core) {
   Require(core.hard_state.term >= log.last_term(), id, "term >= term of the last entry");
   Require(ConfIsSound(core.conf), id, "each member has one role");
   if (core.role() != Role::kFollower) {
-    Require(core.conf.IsVoter(id), id, "only voters campaign and lead");
+    const bool leaves = core.role() == Role::kLeader && std::get<Leader>(core.state).leaves;
+    Require(core.conf.IsVoter(id) || leaves, id, "only voters campaign and lead");
     Require(!core.installing, id, "nobody campaigns or leads while a snapshot is installed");
   }
   if (core.role() == Role::kCandidate || core.role() == Role::kLeader) {
@@ -123,7 +124,10 @@ void RaftInvariants::LeaderState(const RaftCore& core) {
     }
   }
   std::sort(peers.begin(), peers.end());
-  Require(peers == core.conf.Members(), id, "a leader sends to each member and no other");
+  std::vector<MemberId> members = core.conf.Members();
+  if (!core.conf.Contains(id))
+    members.insert(std::lower_bound(members.begin(), members.end(), id), id);
+  Require(peers == members, id, "a leader sends to each member and no other");
 }
 
 void RaftInvariants::Delta(const RaftCore& core, const Member& before) {

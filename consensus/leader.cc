@@ -46,9 +46,8 @@ bool RaftCore::Unheard() const { return leads()->unheard && log.durable() < lead
 void RaftCore::TickLeader() {
   if (election_elapsed_ >= config.election_ticks) {
     election_elapsed_ = 0;
-    if (config.check_quorum && !QuorumActive()) {
-      return BecomeFollower(hard_state.term, MemberId(0));
-    }
+    const bool active = QuorumActive();
+    if (config.check_quorum && !active) return BecomeFollower(hard_state.term, MemberId(0));
   }
   TickTransfer();
   if (leads() == nullptr || ++heartbeat_elapsed_ < config.heartbeat_ticks) return;

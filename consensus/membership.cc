@@ -23,14 +23,11 @@ absl::StatusOr<ConfState> RaftCore::ApplyConfChange(const ConfChange& change) {
   AdvanceCommit();
   AnswerReads();
   if (conf.IsVoter(config.self)) return changed;
-  // A leader without a vote has led up to the commit of that change (thesis §4.2.2). The others
-  // hear of the commit, and the best of them goes on at once.
-  SendAllDue();
-  if (const MemberId next = MostUpToDateVoter();
-      next.value() != 0 && leads()->peers.at(next).match == log.last_index()) {
-    Send({.type = MessageType::kTimeoutNow, .to = next});
-  }
-  BecomeFollower(hard_state.term, MemberId(0));
+  // A leader without a vote leads on, takes no more proposals and does not count itself (thesis
+  // §4.2.2), until the best of the others, which gets the rest of its log, has taken over. Did it
+  // stop at once, those who have not heard of the commit might need its vote and not get it.
+  leads()->leaves = true;
+  if (const MemberId next = MostUpToDateVoter(); next.value() != 0) StartTransfer(next);
   return changed;
 }
 

@@ -47,7 +47,9 @@ struct Message {
   MemberId to;
   MemberId from;
   Term term;
-  Term log_term;  // kAppend: of the entry at `index`; votes: of the last entry; rejections: a hint
+  // kAppend: of the entry at `index`; vote requests: of the last entry; refused appends: a hint;
+  // refused votes: of the entry at `commit` (etcd/raft neither sets nor reads the two there).
+  Term log_term;
   LogIndex index;
   std::vector<Entry> entries;
   LogIndex commit;

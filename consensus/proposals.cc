@@ -33,7 +33,7 @@ absl::Status RaftCore::CheckConfChange(const ConfChange& change) const {
 
 absl::Status RaftCore::Accept(std::vector<Entry> entries) {
   Leader& lead = *leads();
-  if (lead.transferee.value() != 0) {
+  if (lead.transferee.value() != 0 || lead.leaves) {
     return absl::UnavailableError("raft proposal dropped: the lead is being handed over");
   }
   uint64_t bytes = 0;

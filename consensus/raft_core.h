@@ -45,6 +45,7 @@ struct Leader {
 
   MemberId transferee;
   uint32_t transfer_ticks = 0;
+  bool leaves = false;       // it has no vote any more, and looks for who takes over
   bool steps_aside = false;  // the disk stalls: follower when the transfer ends, whatever its end
 };
 

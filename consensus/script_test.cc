@@ -23,12 +23,10 @@
 //   cut 1 2                  messages between 1 and 2 are lost;  heal: no more
 //   lose type                messages of that type are lost;  heal: no more
 //   stall 1 / unstall 1      its disk takes writes and never finishes / goes on
-//   hold 1 / release 1       it applies nothing / goes on
-//   crash 1, restart 1, flush 1
-//   compact 1 9 [quietly]    its log store drops entries up to 9 (without telling raft)
-//   unreachable 1 2          1 hears that a message to 2 was lost
-//   status, log 1, pending   looks
-//   quiet COMMAND            what happens is not shown
+//   hold 1 / release 1       it applies nothing / goes on;  slow 1 / fast 1: the same for its log's
+//   reads crash 1, restart 1, flush 1 compact 1 9 [quietly]    its log store drops entries up to 9
+//   (without telling raft) unreachable 1 2          1 hears that a message to 2 was lost status,
+//   log 1, pending   looks quiet COMMAND            what happens is not shown
 
 #include <algorithm>
 #include <catch2/catch.hpp>
@@ -110,6 +108,8 @@ class Script {
         {"unstall", [&] { group_->stalled_disks.erase(Id()); }},
         {"hold", [&] { group_->not_applying.insert(Id()); }},
         {"release", [&] { group_->not_applying.erase(Id()); }},
+        {"slow", [&] { group_->slow_readers.insert(Id()); }},
+        {"fast", [&] { group_->slow_readers.erase(Id()); }},
         {"crash", [&] { group_->Crash(Id()); }},
         {"restart", [&] { group_->at(Id()).Restart(); }},
         {"flush", [&] { group_->at(Id()).Flush(); }},

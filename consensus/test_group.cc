@@ -92,7 +92,8 @@ std::string ToText(const Message& message) {
   } else if (message.index.value() != 0) {
     StrAppend(&out, " at ", message.index.value());
   }
-  if (message.reject && message.reject_hint.value() + message.log_term.value() != 0) {
+  const bool refused_append = message.reject && message.type == MessageType::kAppendResponse;
+  if (refused_append && message.reject_hint.value() + message.log_term.value() != 0) {
     StrAppend(&out, " hint ", message.log_term.value(), "/", message.reject_hint.value());
   }
   if (message.type != MessageType::kReadIndex && message.type != MessageType::kReadIndexResponse) {
@@ -218,11 +219,12 @@ bool TestGroup::StepOwner(TestMember& member) {
     moved = true;
   }
   for (const LogReadRequest& read : member.log_reads()) {
+    if (slow_readers.contains(id)) break;
     Trace(StrCat(id, ": reads its log for ", read.peer.value(), " from ", read.first.value(),
                  " to ", read.last.value()));
     moved = true;
   }
-  member.AnswerLogReads();
+  if (!slow_readers.contains(id)) member.AnswerLogReads();
   for (const MemberId peer : member.snapshots_wanted()) {
     Trace(StrCat(id, ": makes a snapshot for ", peer.value()));
     moved = true;

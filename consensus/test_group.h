@@ -41,6 +41,7 @@ class TestGroup {
   // These members' disks take what they are given and never finish, nor do they apply.
   std::set<uint64_t> stalled_disks;
   std::set<uint64_t> not_applying;
+  std::set<uint64_t> slow_readers;  // their log stores do not answer
   // Lines of what happened, when not null.
   std::vector<std::string>* trace = nullptr;
 

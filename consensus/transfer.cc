@@ -38,15 +38,20 @@ void RaftCore::StartTransfer(MemberId to) {
 void RaftCore::TellTransferee() {
   Leader& lead = *leads();
   if (lead.peers.at(lead.transferee).match != log.last_index()) return;
+  if (lead.leaves) SendAllDue();  // the commit of what took its vote away
   Send({.type = MessageType::kTimeoutNow, .to = lead.transferee});
+  if (lead.leaves) BecomeFollower(hard_state.term, MemberId(0));
 }
 
 void RaftCore::TickTransfer() {
   Leader& lead = *leads();
-  if (lead.transferee.value() == 0 || ++lead.transfer_ticks < config.election_ticks) return;
-  if (lead.steps_aside) return BecomeFollower(hard_state.term, MemberId(0));
-  lead.transferee = MemberId(0);
-  MaybeLeaveJoint();
+  if (lead.transferee.value() != 0 && ++lead.transfer_ticks >= config.election_ticks) {
+    if (lead.steps_aside) return BecomeFollower(hard_state.term, MemberId(0));
+    lead.transferee = MemberId(0);
+    MaybeLeaveJoint();
+  }
+  if (!lead.leaves || lead.transferee.value() != 0) return;
+  if (const MemberId next = MostUpToDateVoter(); next.value() != 0) StartTransfer(next);
 }
 
 void RaftCore::HandleTimeoutNow() {

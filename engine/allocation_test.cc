@@ -52,7 +52,7 @@ class NowhereBackend final : public kv::KvBackend {
   const kv::KvTraits& traits() const override { return traits_; }
   absl::Status Write(std::span<const kv::WriteOp>) override { return absl::OkStatus(); }
   absl::Status Sync() override { return absl::OkStatus(); }
-  absl::Status Reclaim() override { return absl::OkStatus(); }
+  absl::StatusOr<kv::ReclaimProgress> ReclaimStep() override { return kv::ReclaimProgress::kDone; }
   absl::Status Read(
       kv::Table, std::span<const std::string_view>,
       absl::FunctionRef<void(size_t, std::optional<std::string_view>)>) const override {

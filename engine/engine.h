@@ -186,7 +186,8 @@ class Engine {
   // Members as known from applied entries (configuration changes, attributes), by id.
   virtual std::vector<etcdserverpb::Member> members() const = 0;
   virtual bool WasRemoved(MemberId member) const = 0;  // ids never come back
-  virtual std::string cluster_version() const = 0;     // "3.7.0", empty = not decided
+  virtual std::vector<MemberId> removed_members() const = 0;
+  virtual std::string cluster_version() const = 0;  // "3.7.0", empty = not decided
   virtual DowngradeInfo downgrade() const = 0;
 
   struct Counters {
@@ -194,6 +195,8 @@ class Engine {
     uint64_t compacted_keys = 0;
   };
   virtual const Counters& counters() const = 0;
+  // Whether a cursor that it gave out is still alive: an engine is not destroyed before.
+  virtual bool HasReaders() const = 0;
 };
 
 }  // namespace quorate::engine

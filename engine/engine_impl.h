@@ -64,9 +64,15 @@ class EngineImpl final : public Engine, public WatchStore {
   bool WasRemoved(MemberId member) const override {
     return membership_.removed().contains(member.value());
   }
+  std::vector<MemberId> removed_members() const override {
+    std::vector<MemberId> removed;
+    for (const uint64_t id : membership_.removed()) removed.push_back(MemberId(id));
+    return removed;
+  }
   std::string cluster_version() const override { return membership_.version(); }
   DowngradeInfo downgrade() const override { return membership_.downgrade(); }
   const Counters& counters() const override;
+  bool HasReaders() const override { return store_.pinned(); }
 
   // --- WatchStore
   int64_t CurrentRevision() const override { return store_.current_revision(); }

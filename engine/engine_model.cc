@@ -205,9 +205,8 @@ void EngineModel::Put(const etcdserverpb::PutRequest& request,
     if (request.ignore_value()) change.kv.set_value(old->second.value());
     if (request.ignore_lease()) change.kv.set_lease(old->second.lease());
   }
-  if (const auto old = before_.find(request.key()); old != before_.end()) {
-    change.previous = old->second;
-  }
+  const auto old = before_.find(request.key());
+  if (old != before_.end() && change.kv.version() > 1) change.previous = old->second;
   live_[request.key()] = change.kv;
   last_changes_.push_back(std::move(change));
 }

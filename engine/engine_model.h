@@ -29,8 +29,9 @@ class EngineModel {
     int64_t main = 0;
     int64_t sub = 0;
     bool tombstone = false;
-    KeyValue kv;                       // of a tombstone: the key alone
-    std::optional<KeyValue> previous;  // the live pair before this transaction
+    KeyValue kv;  // of a tombstone: the key alone
+    // What a watch sees as prev_kv: the live pair before this transaction; none for a creation.
+    std::optional<KeyValue> previous;
   };
   // An answer: an error, or a message.
   struct Answer {

@@ -3,27 +3,25 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <chrono>
-#include <future>
 #include <utility>
 
 #include "base/log.h"
 #include "base/status_util.h"
 #include "base/text.h"
 #include "consensus/raft.h"
-#include "engine/cluster/member_json.h"
 #include "server/data_dir.h"
+#include "server/force_new_cluster.h"
 #include "server/http_endpoints.h"
-#include "server/node.h"
+#include "server/node_parts.h"
+#include "server/peer_endpoints.h"
 #include "server/replica_loop.h"
-#include "server/services/context.h"
-#include "server/services/watch_streams.h"
 
 namespace quorate::server {
 namespace {
 
 // With --snapshot-count's default this is the backend writer's own limit.
 constexpr uint64_t kEntryBytesReckoned = 3400;
+constexpr uint32_t kPeerCallThreads = 4;
 constexpr uint64_t kOverheadBytes = 512 << 10;  // etcd's allowance above --max-request-bytes
 
 transport::ServerOptions TransportOptions(const ServerConfig& config, const Clock* clock,
@@ -79,20 +77,11 @@ engine::EngineOptions EngineOptionsOf(const ServerConfig& config, Allocator* all
   options.window_bytes_max = config.window_bytes_max;
   options.request_bytes_max = config.request_bytes_max;
   options.txn_ops_max = config.txn_ops_max;
-  const int64_t election_ns = config.tick_ns * config.election_ticks;
-  options.lessor.ttl_min_seconds = (3 * election_ns / 2 + kNanosPerSecond - 1) / kNanosPerSecond;
+  options.learners_max = config.learners_max;
+  options.lessor.ttl_min_seconds =
+      (3 * config.ElectionTimeoutNs() / 2 + kNanosPerSecond - 1) / kNanosPerSecond;
   return options;
 }
-
-// A cluster of one.
-class NoPeers final : public PeerSide {
- public:
-  void Send(std::vector<consensus::Message>) override {}
-  void PrepareSnapshot(MemberId) override {}
-  void Install(consensus::InstallRequest) override {}
-  void MembersChanged(Replica&) override {}
-  void Removed() override {}
-};
 
 consensus::ConfState ConfStateOf(const std::vector<etcdserverpb::Member>& members) {
   consensus::ConfState state;
@@ -103,45 +92,6 @@ consensus::ConfState ConfStateOf(const std::vector<etcdserverpb::Member>& member
 }
 
 }  // namespace
-
-// Members in order of construction; destruction goes the other way round.
-struct Node::Parts {
-  explicit Parts(const ServerConfig& node_config) : config(node_config) {}
-
-  absl::Status Bind();
-  absl::Status OpenData();
-  absl::Status BuildRaft();
-  void BuildReplica();
-  void BuildLoops();
-  void ConnectServices();
-  void BuildServices();
-  absl::Status ProposeAndWait(const etcdserverpb::InternalRaftRequest& request);
-  absl::Status Publish();
-
-  const ServerConfig config;
-  SystemClock clock;
-  std::unique_ptr<Allocator> allocator;
-  DataDir data;
-  std::unique_ptr<Random> random;
-  std::unique_ptr<engine::Engine> engine;
-  std::unique_ptr<consensus::Raft> raft;
-  WatchStreams streams;
-  std::unique_ptr<engine::WatchHub> hub;
-  std::unique_ptr<Replica> replica;
-  NoPeers peers;
-  std::unique_ptr<LogWriter> log_writer;
-  std::unique_ptr<BackendWriter> backend_writer;
-  std::unique_ptr<WorkerPool> workers;
-  std::unique_ptr<ReplicaLoop> loop;
-  std::unique_ptr<IdGenerator> ids;
-  ServiceContext context;
-  transport::ServiceTable services;
-  std::unique_ptr<RpcMetrics> rpc_metrics;
-  MetricsSources metrics;
-  std::unique_ptr<transport::ServerTransport> client_transport;
-  std::unique_ptr<transport::ServerTransport> metrics_transport;  // may be null
-  std::unique_ptr<transport::ServerTransport> peer_transport;
-};
 
 absl::Status Node::Parts::Bind() {
   using Serve = transport::ListenAddress::Serve;
@@ -166,8 +116,12 @@ absl::Status Node::Parts::Bind() {
     return (*out)->Bind();
   };
   LogInfo("configuring peer listeners", {{"listen-peer-urls", config.listen_peer_urls}});
-  QR_RETURN_IF_ERROR(http_only(config.listen_peer_urls, "listen-peer-urls",
-                               MakePeerHttpHandler(&context), &peer_transport));
+  // The links cannot say who they are before the data is open; that their ports are free is found
+  // out before anything is touched.
+  std::unique_ptr<transport::ServerTransport> probe;
+  QR_RETURN_IF_ERROR(http_only(
+      config.listen_peer_urls, "listen-peer-urls", [](auto, auto) {}, &probe));
+  probe.reset();
   LogInfo("configuring client listeners", {{"listen-client-urls", config.listen_client_urls}});
   QR_RETURN_IF_ERROR(client_transport->Bind());
   if (!config.listen_metrics_urls.empty()) {
@@ -194,24 +148,35 @@ absl::Status Node::Parts::OpenData() {
                                     {"backend", config.backend},
                                     {"log-first-index", data.log->first_index().value()},
                                     {"log-last-index", data.log->last_index().value()}});
-  const int64_t start_ns = clock.MonotonicNs();
-  int64_t told_ns = start_ns;
-  uint64_t records_read = 0;
-  QR_ASSIGN_OR_RETURN(
-      engine, engine::Engine::Open(EngineOptionsOf(config, allocator.get()), data.backend.get(),
-                                   [&](uint64_t records) {
-                                     records_read = records;
-                                     const int64_t now_ns = clock.MonotonicNs();
-                                     if (now_ns - told_ns < kNanosPerSecond) return;
-                                     told_ns = now_ns;
-                                     LogInfo("rebuilding index", {{"records", records}});
-                                   }));
-  LogInfo("restored state from backend",
-          {{"records", records_read},
-           {"revision", engine->current_revision()},
-           {"applied-index", engine->applied_index().value()},
-           {"took", FormatGoDuration(clock.MonotonicNs() - start_ns)}});
-  return absl::OkStatus();
+  MemberState::Options options;
+  options.config = &config;
+  options.env = PosixFileEnv();
+  options.allocator = allocator.get();
+  options.engine = EngineOptionsOf(config, allocator.get());
+  options.clock = &clock;
+  state = std::make_unique<MemberState>(options, std::move(data.backend));
+  QR_RETURN_IF_ERROR(state->OpenEngine());
+  if (!config.force_new_cluster) return absl::OkStatus();
+  return ForceNewCluster(config, *state->engine(), data.log.get());
+}
+
+absl::Status Node::Parts::BuildLinks(std::function<void()> removed) {
+  transport::PeerLinksOptions options;
+  options.self = data.identity.member;
+  options.cluster = data.identity.cluster;
+  options.server_version = kEtcdVersion;
+  options.advertise_urls = config.advertise_peer_urls;
+  options.http_body_bytes_max = config.request_bytes_max + kOverheadBytes;
+  options.clock = &clock;
+  for (const std::string& url : config.listen_peer_urls) {
+    QR_ASSIGN_OR_RETURN(transport::ListenAddress address, ParseListenUrl(url, "listen-peer-urls"));
+    options.listen.push_back(std::move(address));
+  }
+  peers = std::make_unique<ClusterPeers>(
+      ClusterPeers::Options{data.identity, config.ElectionTimeoutNs(), std::move(removed)});
+  links =
+      std::make_unique<transport::PeerLinks>(options, peers.get(), MakePeerHttpHandler(&context));
+  return links->Bind();
 }
 
 absl::Status Node::Parts::BuildRaft() {
@@ -222,9 +187,9 @@ absl::Status Node::Parts::BuildRaft() {
   raft_config.initial_election_tick_advance = config.initial_election_tick_advance;
   consensus::InitialState initial;
   initial.hard_state = data.log->hard_state();
-  initial.conf_state = ConfStateOf(engine->members());
+  initial.conf_state = ConfStateOf(state->engine()->members());
   initial.last_index = data.log->last_index();
-  initial.applied = engine->applied_index();
+  initial.applied = state->engine()->applied_index();
   QR_ASSIGN_OR_RETURN(initial.entries, EntriesAfter(*data.log, initial.applied));
   initial.term_before_entries = data.log->TermAt(initial.applied).value_or(Term(0));
   if (initial.applied == LogIndex(0)) {
@@ -248,20 +213,24 @@ absl::Status Node::Parts::BuildRaft() {
 }
 
 void Node::Parts::BuildReplica() {
-  engine->SetHeader({data.identity.cluster, data.identity.member, raft->term()});
+  state->engine()->SetHeader({data.identity.cluster, data.identity.member, raft->term()});
   engine::WatchHub::Options hub_options;
   hub_options.progress_interval_ns = config.watch_progress_interval_ns;
   hub_options.fragment_bytes = config.request_bytes_max + kOverheadBytes;
-  hub = std::make_unique<engine::WatchHub>(hub_options, engine->mutable_watch_store(), &streams,
-                                           random->Next());
+  hub = std::make_unique<engine::WatchHub>(hub_options, state->engine()->mutable_watch_store(),
+                                           &streams, random->Next());
   ReplicaOptions replica_options;
   replica_options.batch_entries_max = config.batch_entries_max;
   replica_options.batch_bytes_max = config.batch_bytes_max;
   replica_options.batch_linger_ns = config.batch_linger_ns;
   replica_options.seal_interval_ns = config.backend_commit_interval_ns;
   replica_options.compaction_steps = config.compaction_steps;
-  replica_options.election_timeout_ns = config.tick_ns * config.election_ticks;
-  replica = std::make_unique<Replica>(replica_options, raft.get(), engine.get(), hub.get());
+  replica_options.election_timeout_ns = config.ElectionTimeoutNs();
+  replica_options.request_timeout_ns = config.RequestTimeoutNs();
+  replica_options.log_kept_for_peers_max = 10 * config.catchup_entries;
+  // Counts on while nanoseconds go by: no two lives of a member use the same.
+  replica_options.first_read_context = static_cast<uint64_t>(clock.WallNs());
+  replica = std::make_unique<Replica>(replica_options, raft.get(), state->engine(), hub.get());
 }
 
 void Node::Parts::BuildLoops() {
@@ -269,7 +238,7 @@ void Node::Parts::BuildLoops() {
       data.log.get(), &clock,
       LogWriter::Events{
           [this](LogIndex index, Term term) { loop->Durable(index, term); },
-          [this](std::vector<consensus::Message> messages) { peers.Send(std::move(messages)); },
+          [this](std::vector<consensus::Message> messages) { peers->Send(std::move(messages)); },
           [this](LogIndex through) {
             loop->Run([through](Replica& r) { r.LogCompacted(through); });
           }});
@@ -279,13 +248,12 @@ void Node::Parts::BuildLoops() {
       std::min(writer_options.sync_every_bytes, config.snapshot_count * kEntryBytesReckoned);
   writer_options.catchup_entries = config.catchup_entries;
   backend_writer = std::make_unique<BackendWriter>(
-      writer_options, data.backend.get(), &clock,
+      writer_options, state->backend(), &clock,
       BackendWriter::Events{[this](uint64_t sequence) { loop->Flushed(sequence); },
-                            [this](LogIndex through) {
-                              log_writer->Submit({{}, std::nullopt, through, {}});
-                            }},
-      engine->applied_index());
+                            [this](LogIndex through) { CutLog(through); }},
+      state->engine()->applied_index());
   workers = std::make_unique<WorkerPool>(config.worker_threads);
+  peer_calls = std::make_unique<PooledCaller>(kPeerCallThreads);
   ReplicaLoop::Options loop_options;
   loop_options.tick_ns = config.tick_ns;
   loop_options.compaction_slice_ns = config.compaction_slice_ns;
@@ -293,13 +261,31 @@ void Node::Parts::BuildLoops() {
   loop_options.warning_unary_ns = config.warning_unary_ns;
   loop = std::make_unique<ReplicaLoop>(
       loop_options, ReplicaLoop::Parts{replica.get(), data.log.get(), log_writer.get(),
-                                       backend_writer.get(), workers.get(), &peers, &clock});
+                                       backend_writer.get(), workers.get(), peers.get(), &clock});
+}
+
+// The backend needs the log no more up to `through`; a leader's peers may.
+void Node::Parts::CutLog(LogIndex through) {
+  {
+    std::lock_guard lock(stop_mutex);
+    if (stopping) {  // the replica does not answer any more
+      log_writer->Submit({{}, std::nullopt, through, {}, std::nullopt});
+      return;
+    }
+  }
+  loop->Run([this, through](Replica& r) {
+    log_writer->Submit({{}, std::nullopt, r.LogNotNeeded(through), {}, std::nullopt});
+  });
 }
 
 void Node::Parts::ConnectServices() {
   ids = std::make_unique<IdGenerator>(data.identity.member, clock.WallNs());
-  context = {&config,       &clock,    loop.get(),          backend_writer.get(),
-             workers.get(), ids.get(), data.identity.member};
+  context = {&config,   &clock,           loop.get(),      backend_writer.get(), workers.get(),
+             ids.get(), peer_calls.get(), &leader_streams, data.identity.member};
+  peers->Connect({links.get(), state.get(), log_writer.get(), backend_writer.get(), loop.get(),
+                  &leader_streams, &clock},
+                 *state->engine(), data.known);
+  version_monitor = std::make_unique<VersionMonitor>(&context);
   metrics.config = &config;
   metrics.member = data.identity.member;
   metrics.rpc = rpc_metrics.get();
@@ -311,50 +297,8 @@ void Node::Parts::ConnectServices() {
   metrics.transport_stats = [this] { return client_transport->stats(); };
 }
 
-absl::Status Node::Parts::ProposeAndWait(const etcdserverpb::InternalRaftRequest& request) {
-  std::promise<engine::Error> answer;
-  Proposal proposal;
-  proposal.payload = Bytes::FromString(request.SerializeAsString());
-  proposal.waiter.done = [&answer](engine::Reply reply) { answer.set_value(reply.error); };
-  QR_CHECK(loop->Propose(std::move(proposal)));
-  const engine::Error error = answer.get_future().get();
-  return error.ok() ? absl::OkStatus() : absl::InternalError(error.message);
-}
-
-absl::Status Node::Parts::Publish() {
-  etcdserverpb::InternalRaftRequest publish;
-  publish.mutable_header()->set_id(ids->Next());
-  auto* attributes = publish.mutable_cluster_member_attr_set();
-  attributes->set_member_id(data.identity.member.value());
-  attributes->mutable_member_attributes()->set_name(config.name);
-  for (const std::string& url : config.advertise_client_urls) {
-    attributes->mutable_member_attributes()->add_client_urls(url);
-  }
-  QR_RETURN_IF_ERROR(ProposeAndWait(publish));
-  LogInfo("published local member to cluster through raft",
-          {{"local-member-id", HexText(data.identity.member.value())},
-           {"local-member-attributes", StrCat("{Name:", config.name, " ClientURLs:[",
-                                              StrJoin(config.advertise_client_urls, " "), "]}")},
-           {"cluster-id", HexText(data.identity.cluster.value())},
-           {"publish-timeout", FormatGoDuration(config.RequestTimeoutNs())}});
-  std::promise<std::string> version;
-  loop->Run([&](Replica& r) { version.set_value(r.engine().cluster_version()); });
-  if (version.get_future().get() == kClusterVersion) return absl::OkStatus();
-  etcdserverpb::InternalRaftRequest set_version;
-  set_version.mutable_header()->set_id(ids->Next());
-  set_version.mutable_cluster_version_set()->set_ver(kClusterVersion);
-  QR_RETURN_IF_ERROR(ProposeAndWait(set_version));
-  LogInfo("set initial cluster version",
-          {{"cluster-id", HexText(data.identity.cluster.value())},
-           {"local-member-id", HexText(data.identity.member.value())},
-           {"cluster-version", "3.7"}});
-  return absl::OkStatus();
-}
-
-Node::Node(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
-Node::~Node() { Stop(); }
-
-absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config) {
+absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config,
+                                                 std::function<void()> removed) {
   QR_RETURN_IF_ERROR(CheckNames(config));
   auto parts = std::make_unique<Parts>(config);
   QR_RETURN_IF_ERROR(parts->Bind());
@@ -363,73 +307,12 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config) {
         "--memory-mlock: the system does not allow it; raise the memlock limit or drop the flag");
   }
   QR_RETURN_IF_ERROR(parts->OpenData());
+  QR_RETURN_IF_ERROR(parts->BuildLinks(std::move(removed)));
   QR_RETURN_IF_ERROR(parts->BuildRaft());
   parts->BuildReplica();
   parts->BuildLoops();
   parts->ConnectServices();
   return std::unique_ptr<Node>(new Node(std::move(parts)));
-}
-
-absl::Status Node::Start() {
-  Parts& p = *parts_;
-  LogInfo("starting etcd server",
-          {{"local-member-id", HexText(p.data.identity.member.value())},
-           {"local-server-version", kEtcdVersion},
-           {"cluster-version", p.engine->cluster_version().empty() ? "to_be_decided" : "3.7"}});
-  p.log_writer->Start();
-  p.backend_writer->Start();
-  p.loop->Start();
-  QR_RETURN_IF_ERROR(p.Publish());
-  const uint64_t term = p.loop->counters().term.load();
-  const std::string self = HexText(p.data.identity.member.value());
-  Log(LogLevel::kInfo, StrCat(self, " became leader at term ", term), {}, "raft");
-  Log(LogLevel::kInfo, StrCat("raft.node: ", self, " elected leader ", self, " at term ", term), {},
-      "raft");
-  p.peer_transport->Serve();
-  LogInfo("serving peer traffic", {{"address", StrJoin(p.config.listen_peer_urls, ",")}});
-  if (p.metrics_transport != nullptr) {
-    p.metrics_transport->Serve();
-    LogInfo("serving metrics", {{"address", StrJoin(p.config.listen_metrics_urls, ",")}});
-  }
-  p.client_transport->Serve();
-  LogInfo("now serving peer/client/metrics",
-          {{"local-member-id", self},
-           {"listen-peer-urls", p.config.listen_peer_urls},
-           {"listen-client-urls", p.config.listen_client_urls},
-           {"listen-metrics-urls", p.config.listen_metrics_urls}});
-  LogInfo("ready to serve client requests");
-  for (const std::string& url : p.config.listen_client_urls) {
-    LogInfo("serving client traffic insecurely; this is strongly discouraged!",
-            {{"traffic", p.config.transport == "native" ? "grpc+http" : "grpc"},
-             {"address", url.substr(url.find("//") + 2)}});
-  }
-  return absl::OkStatus();
-}
-
-void Node::Stop() {
-  if (parts_ == nullptr) return;
-  Parts& p = *parts_;
-  LogInfo("closing etcd server", {{"name", p.config.name}, {"data-dir", p.config.data_dir}});
-  const int64_t deadline_ns = p.clock.MonotonicNs() + p.config.RequestTimeoutNs();
-  p.client_transport->Drain(deadline_ns);
-  if (p.metrics_transport != nullptr) p.metrics_transport->Drain(deadline_ns);
-  p.peer_transport->Drain(deadline_ns);
-  if (p.loop != nullptr) {
-    // Everything applied goes to the backend, so that the next start replays nothing.
-    std::promise<void> sealed;
-    p.loop->Run([&](Replica& replica) {
-      replica.SealNow();
-      sealed.set_value();
-    });
-    sealed.get_future().wait();
-    p.loop->Stop();
-    p.workers.reset();
-    // The backend's last sync still tells the log what it may drop.
-    p.backend_writer.reset();
-    p.log_writer.reset();
-  }
-  LogInfo("closed etcd server", {{"name", p.config.name}, {"data-dir", p.config.data_dir}});
-  parts_.reset();
 }
 
 }  // namespace quorate::server

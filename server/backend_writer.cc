@@ -58,6 +58,8 @@ void BackendWriter::Reclaim(absl::AnyInvocable<void(absl::Status)> done) {
   queue_.PushUnbounded(Task(std::move(done)));
 }
 
+void BackendWriter::Run(Job task) { queue_.PushUnbounded(Task(std::move(task))); }
+
 bool BackendWriter::Poll() {
   const bool taken = queue_.Take(&tasks_);
   if (taken) Work();
@@ -92,6 +94,11 @@ void BackendWriter::Work() {
       ++first;
       continue;
     }
+    if (auto* job = std::get_if<Job>(&tasks_[first])) {
+      RunJob(std::move(*job));
+      ++first;
+      continue;
+    }
     size_t last = first;
     uint64_t bytes = 0;
     while (last < tasks_.size() && bytes < options_.write_bytes_max) {
@@ -112,6 +119,14 @@ void BackendWriter::UpdateSizes() {
   const kv::KvSizes sizes = backend_->Sizes();
   on_disk_.store(sizes.on_disk, std::memory_order_relaxed);
   in_use_.store(sizes.in_use, std::memory_order_relaxed);
+}
+
+void BackendWriter::RunJob(Job job) {
+  const std::optional<Replaced> replaced = job(*backend_);
+  if (!replaced) return;
+  backend_ = replaced->backend;
+  written_ = synced_ = replaced->applied;
+  bytes_since_sync_ = 0;
 }
 
 void BackendWriter::WriteChunks(size_t first, size_t last) {

@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -48,6 +49,14 @@ class BackendWriter {
   // Gives space back (Defragment), a step at a time with writes between; `done` is called on the
   // writer's thread, with kCancelled when the writer ends before.
   void Reclaim(absl::AnyInvocable<void(absl::Status)> done);
+  // Calls `task` on the writer's thread with the backend, which then holds all that was submitted
+  // before. It answers the backend to go on with and the index that it stands at (both durable), or
+  // nothing to go on as it is.
+  struct Replaced {
+    kv::KvBackend* backend;
+    LogIndex applied;
+  };
+  void Run(absl::AnyInvocable<std::optional<Replaced>(kv::KvBackend&)> task);
 
   bool Poll();  // false = there was nothing to do
   size_t queued() const { return queue_.size(); }
@@ -57,9 +66,11 @@ class BackendWriter {
   uint64_t bytes_written() const { return bytes_written_.load(std::memory_order_relaxed); }
 
  private:
+  using Job = absl::AnyInvocable<std::optional<Replaced>(kv::KvBackend&)>;
   using Task = std::variant<std::shared_ptr<const engine::FlushChunk>,
-                            absl::AnyInvocable<void(absl::Status)>>;
+                            absl::AnyInvocable<void(absl::Status)>, Job>;
   void Work();
+  void RunJob(Job job);
   void WriteChunks(size_t first, size_t last);
   bool StepReclaim();
   void UpdateSizes();
@@ -67,7 +78,7 @@ class BackendWriter {
   bool Succeeded(const absl::Status& status, std::string_view operation);
 
   const Options options_;
-  kv::KvBackend* const backend_;
+  kv::KvBackend* backend_;
   const Clock* const clock_;
   const Events events_;
   DiskFailureHandler on_failure_;

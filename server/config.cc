@@ -1,7 +1,5 @@
 #include "server/config.h"
 
-#include <openssl/sha.h>
-
 #include <algorithm>
 
 #include "absl/strings/numbers.h"
@@ -11,45 +9,6 @@
 
 namespace quorate::server {
 namespace {
-
-uint64_t FirstEightBytesOfSha1(const std::string& data) {
-  unsigned char digest[SHA_DIGEST_LENGTH];
-  SHA1(reinterpret_cast<const unsigned char*>(data.data()), data.size(), digest);
-  uint64_t id = 0;
-  for (int i = 0; i < 8; ++i) id = id << 8 | digest[i];
-  return id;
-}
-
-// The peer URLs that --initial-cluster gives to `name`.
-absl::StatusOr<std::vector<std::string>> UrlsOf(const std::string& cluster,
-                                                const std::string& name) {
-  std::vector<std::string> urls;
-  size_t others = 0;
-  for (std::string_view item : StrSplit(cluster, ',')) {
-    if (item.empty()) continue;
-    const auto parts = SplitOnce(item, '=');
-    if (parts.second.empty()) {
-      return absl::InvalidArgumentError(
-          StrCat("--initial-cluster: \"", item, "\" is not of the form name=url"));
-    }
-    if (parts.first == name) {
-      urls.emplace_back(parts.second);
-    } else {
-      ++others;
-    }
-  }
-  if (urls.empty()) {
-    return absl::InvalidArgumentError(
-        StrCat("couldn't find local name \"", name, "\" in the initial cluster configuration"));
-  }
-  if (others != 0) {
-    return absl::InvalidArgumentError(
-        StrCat("--initial-cluster names ", others,
-               " more member(s); this version runs a cluster of one: leave only ", name, "=..."));
-  }
-  std::sort(urls.begin(), urls.end());
-  return urls;
-}
 
 absl::Status CheckUrls(const OptionValues& values, ServerConfig& config) {
   for (const std::string& url : config.listen_peer_urls) {
@@ -66,27 +25,22 @@ absl::Status CheckUrls(const OptionValues& values, ServerConfig& config) {
   return absl::OkStatus();
 }
 
-absl::Status SetIdentity(const OptionValues& values, ServerConfig& config) {
-  std::string cluster = values.GetString("initial-cluster");
+void SetCluster(const OptionValues& values, ServerConfig& config) {
+  config.initial_cluster = values.GetString("initial-cluster");
   if (values.Source("initial-cluster") == OptionSource::kDefault) {
     std::vector<std::string> items;
     for (const std::string& url : config.advertise_peer_urls) {
       items.push_back(StrCat(config.name, "=", url));
     }
-    cluster = StrJoin(items, ",");
+    config.initial_cluster = StrJoin(items, ",");
   }
-  absl::StatusOr<std::vector<std::string>> urls = UrlsOf(cluster, config.name);
-  if (!urls.ok()) return urls.status();
-  std::vector<std::string> advertised = config.advertise_peer_urls;
-  std::sort(advertised.begin(), advertised.end());
-  if (*urls != advertised) {
-    return absl::InvalidArgumentError(
-        StrCat("--initial-cluster has ", StrJoin(*urls, ","),
-               " but missing from --initial-advertise-peer-urls=", StrJoin(advertised, ",")));
-  }
-  config.member = ComputeMemberId(*urls, config.initial_cluster_token);
-  config.cluster = ComputeClusterId({config.member});
-  return absl::OkStatus();
+  config.initial_cluster_token = values.GetString("initial-cluster-token");
+  config.initial_cluster_state = values.GetString("initial-cluster-state") == "existing"
+                                     ? InitialClusterState::kExisting
+                                     : InitialClusterState::kNew;
+  config.force_new_cluster = values.GetBool("force-new-cluster");
+  config.strict_reconfig_check = values.GetBool("strict-reconfig-check");
+  config.learners_max = static_cast<uint32_t>(values.GetInt("max-learners"));
 }
 
 absl::Status SetRaft(const OptionValues& values, ServerConfig& config) {
@@ -156,23 +110,7 @@ void SetLimits(const OptionValues& values, ServerConfig& config) {
 }  // namespace
 
 int64_t ServerConfig::RequestTimeoutNs() const {
-  return 5 * kNanosPerSecond + 2 * tick_ns * static_cast<int64_t>(election_ticks);
-}
-
-MemberId ComputeMemberId(std::vector<std::string> peer_urls, std::string_view token) {
-  std::sort(peer_urls.begin(), peer_urls.end());
-  return MemberId(FirstEightBytesOfSha1(StrCat(StrJoin(peer_urls, ""), token)));
-}
-
-ClusterId ComputeClusterId(std::vector<MemberId> members) {
-  std::sort(members.begin(), members.end());
-  std::string data;
-  for (MemberId member : members) {
-    for (int shift = 56; shift >= 0; shift -= 8) {
-      data.push_back(static_cast<char>(member.value() >> shift));
-    }
-  }
-  return ClusterId(FirstEightBytesOfSha1(data));
+  return 5 * kNanosPerSecond + 2 * ElectionTimeoutNs();
 }
 
 absl::StatusOr<transport::ListenAddress> ParseListenUrl(const std::string& url,
@@ -223,12 +161,11 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
   config.listen_peer_urls = values.GetList("listen-peer-urls");
   config.advertise_client_urls = values.GetList("advertise-client-urls");
   config.advertise_peer_urls = values.GetList("initial-advertise-peer-urls");
-  config.initial_cluster_token = values.GetString("initial-cluster-token");
+  SetCluster(values, config);
   SetStorage(values, config);
   SetLimits(values, config);
   absl::Status status = SetRaft(values, config);
   if (status.ok()) status = CheckUrls(values, config);
-  config.identity_status = SetIdentity(values, config);
   if (status.ok()) {
     status =
         Concerning("--log-level", ParseLogLevel(values.GetString("log-level"), &config.log.level));

@@ -20,6 +20,8 @@ inline constexpr char kEtcdVersion[] = "3.7.1";
 inline constexpr char kClusterVersion[] = "3.7.0";
 inline constexpr char kQuorateVersion[] = "0.1.0";
 
+enum class InitialClusterState { kNew, kExisting };
+
 struct ServerConfig {
   std::string name;
   std::string data_dir;
@@ -32,12 +34,13 @@ struct ServerConfig {
   std::vector<std::string> listen_peer_urls;
   std::vector<std::string> advertise_client_urls;
   std::vector<std::string> advertise_peer_urls;
+  // Of a first start (server/bootstrap.h); a restart ignores them.
+  std::string initial_cluster;
   std::string initial_cluster_token;
-  // Of a first start: from the peer URLs and the token. A restart takes its ids from the log and
-  // ignores the initial-* options, so trouble with them is only `identity_status`.
-  MemberId member;
-  ClusterId cluster;
-  absl::Status identity_status;
+  InitialClusterState initial_cluster_state = InitialClusterState::kNew;
+  bool force_new_cluster = false;
+  bool strict_reconfig_check = true;
+  uint32_t learners_max = 1;
 
   std::string backend;
   std::string allocator;
@@ -79,6 +82,7 @@ struct ServerConfig {
   std::vector<std::string> host_whitelist;
   LogConfig log;
 
+  int64_t ElectionTimeoutNs() const { return tick_ns * static_cast<int64_t>(election_ticks); }
   // The time after which a request without an answer is given up: 5 s + 2 election timeouts.
   int64_t RequestTimeoutNs() const;
 };
@@ -89,9 +93,5 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values);
 // "http://host:port", "unix://path". kInvalidArgument names the flag and the URL.
 absl::StatusOr<transport::ListenAddress> ParseListenUrl(const std::string& url,
                                                         std::string_view flag);
-
-// etcd's ids (wire facts, semantics §8): SHA-1 over sorted peer URLs and token; over member ids.
-MemberId ComputeMemberId(std::vector<std::string> peer_urls, std::string_view token);
-ClusterId ComputeClusterId(std::vector<MemberId> members);
 
 }  // namespace quorate::server

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "engine/cluster/member_json.h"
 #include "proto/raftpb.pb.h"
+#include "server/bootstrap.h"
 
 namespace quorate::server {
 namespace {
@@ -42,23 +43,39 @@ log::LogOptions LogOptionsOf(const ServerConfig& config, FileEnv* env) {
   return options;
 }
 
-// The entries of a first start: one AddNode per member at term 1, all committed.
-absl::Status Bootstrap(const ServerConfig& config, log::LogStore* log) {
-  etcdserverpb::Member member;
-  member.set_id(config.member.value());
-  for (const std::string& url : config.advertise_peer_urls) member.add_peerurls(url);
-  raftpb::ConfChange change;
-  change.set_type(raftpb::ConfChangeAddNode);
-  change.set_node_id(config.member.value());
-  change.set_context(engine::MemberToJson(member));
-  Entry entry;
-  entry.term = Term(1);
-  entry.index = LogIndex(1);
-  entry.type = EntryType::kConfChange;
-  entry.data = Bytes::FromString(change.SerializeAsString());
-  const HardState state{Term(1), MemberId(0), LogIndex(1)};
-  QR_RETURN_IF_ERROR(log->Append({&entry, 1}, &state));
+// The entries of a new cluster: one AddNode per member at term 1, all committed.
+absl::Status Bootstrap(const std::vector<etcdserverpb::Member>& members, log::LogStore* log) {
+  std::vector<Entry> entries;
+  for (const etcdserverpb::Member& member : members) {
+    etcdserverpb::Member without_name = member;  // it publishes its name itself
+    without_name.clear_name();
+    raftpb::ConfChange change;
+    change.set_type(raftpb::ConfChangeAddNode);
+    change.set_node_id(member.id());
+    change.set_context(engine::MemberToJson(without_name));
+    Entry entry;
+    entry.term = Term(1);
+    entry.index = LogIndex(entries.size() + 1);
+    entry.type = EntryType::kConfChange;
+    entry.data = Bytes::FromString(change.SerializeAsString());
+    entries.push_back(std::move(entry));
+  }
+  const HardState state{Term(1), MemberId(0), LogIndex(entries.size())};
+  QR_RETURN_IF_ERROR(log->Append(entries, &state));
   return log->Sync();
+}
+
+// A first start that was cut off between making the log and writing its first entries: this is a
+// member of a new cluster if the options still say so. One that joined has an empty log as well.
+absl::Status FinishBootstrap(const ServerConfig& config, log::LogStore* log) {
+  if (config.initial_cluster_state != InitialClusterState::kNew) return absl::OkStatus();
+  const absl::StatusOr<std::vector<etcdserverpb::Member>> members =
+      ParseInitialCluster(config.initial_cluster, config.initial_cluster_token);
+  if (!members.ok()) return absl::OkStatus();
+  for (const etcdserverpb::Member& member : *members) {
+    if (MemberId(member.id()) == log->identity().member) return Bootstrap(*members, log);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -79,24 +96,38 @@ absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
   const log::LogOptions log_options = LogOptionsOf(config, env);
   absl::StatusOr<std::unique_ptr<log::LogStore>> log = log::OpenSegmentedLog(log_options);
   if (absl::IsNotFound(log.status())) {
-    QR_RETURN_IF_ERROR(config.identity_status);
+    QR_ASSIGN_OR_RETURN(FirstStart start, DecideFirstStart(config));
     const bool own = config.log_dir.starts_with(config.data_dir);
     QR_RETURN_IF_ERROR(Concerning(own ? "--data-dir" : "--wal-dir", env->MakeDirs(config.log_dir)));
-    log = log::CreateSegmentedLog(log_options, {config.member, config.cluster});
+    log = log::CreateSegmentedLog(log_options, start.identity);
+    if (log.ok() && !start.bootstrap.empty()) {
+      QR_RETURN_IF_ERROR(Bootstrap(start.bootstrap, log->get()));
+    }
     data.fresh = true;
+    data.known = std::move(start.known);
   }
   if (!log.ok()) return log.status();
   data.log = *std::move(log);
   data.identity = data.log->identity();
-  if (data.log->last_index().value() == 0) QR_RETURN_IF_ERROR(Bootstrap(config, data.log.get()));
+  if (!data.fresh && data.log->last_index() == LogIndex(0)) {
+    QR_RETURN_IF_ERROR(FinishBootstrap(config, data.log.get()));
+  }
 
   QR_RETURN_IF_ERROR(FinishInstall(env, config.backend_dir, data.log.get()));
-  kv::KvOptions kv_options;
-  kv_options.dir = config.backend_dir;
-  kv_options.env = env;
-  kv_options.allocator = allocator;
-  QR_ASSIGN_OR_RETURN(data.backend, kv::OpenKvBackend(config.backend, kv_options));
+  QR_ASSIGN_OR_RETURN(data.backend, OpenBackend(config, config.backend_dir, env, allocator));
   return data;
+}
+
+absl::StatusOr<std::unique_ptr<RevocableBackend>> OpenBackend(const ServerConfig& config,
+                                                              const std::string& dir, FileEnv* env,
+                                                              Allocator* allocator) {
+  kv::KvOptions options;
+  options.dir = dir;
+  options.env = env;
+  options.allocator = allocator;
+  QR_ASSIGN_OR_RETURN(std::unique_ptr<kv::KvBackend> real,
+                      kv::OpenKvBackend(config.backend, options));
+  return std::make_unique<RevocableBackend>(std::move(real));
 }
 
 absl::Status FinishInstall(FileEnv* env, const std::string& backend_dir, log::LogStore* log) {

@@ -210,10 +210,18 @@ void AddCluster(std::vector<OptionSpec>& t) {
       {"initial-cluster-state", Type::kChoice, "new", "new or existing.", g, {"new", "existing"}});
   t.push_back({"initial-cluster-token", Type::kString, "etcd-cluster",
                "Keeps clusters with equal URLs apart.", g});
-  t.push_back(
-      {"strict-reconfig-check", Type::kBool, "true", "", g, {}, INT64_MIN, INT64_MAX, kOneMember});
-  t.push_back({"max-learners", Type::kInt, "1", "", g, {}, INT64_MIN, INT64_MAX, kOneMember});
-  t.push_back({"force-new-cluster", Type::kBool, "false", "Not available yet.", g});
+  t.push_back({"strict-reconfig-check", Type::kBool, "true",
+               "Refuse changes of members that would cost the quorum.", g});
+  t.push_back({"max-learners",
+               Type::kInt,
+               "1",
+               "Learners at one time; all members must agree.",
+               g,
+               {},
+               0,
+               1'000'000});
+  t.push_back({"force-new-cluster", Type::kBool, "false",
+               "Start as the only member, with the data that is here. All others are removed.", g});
   for (const char* name : {"discovery-cacert", "discovery-cert", "discovery-endpoints",
                            "discovery-key", "discovery-password", "discovery-srv",
                            "discovery-srv-name", "discovery-token", "discovery-user"}) {

@@ -212,9 +212,6 @@ std::string WhyRejected(const OptionValues& values, const OptionSpec& spec) {
                   ": TLS is not available in this version; start without it on a "
                   "trusted network, or keep etcd for now");
   }
-  if (spec.name == "force-new-cluster") {
-    return flag + ": not available in this version; it runs one member already";
-  }
   if (spec.name.starts_with("discovery-") && spec.no_effect.empty()) {
     return flag + ": discovery is not available in this version; use --initial-cluster";
   }
@@ -227,9 +224,6 @@ std::string WhyRejected(const OptionValues& values, const OptionSpec& spec) {
   }
   if (spec.name == "enable-log-rotation") {
     return flag + ": log rotation is not available in this version; rotate from outside";
-  }
-  if (spec.name == "initial-cluster-state" && values.GetString(spec.name) == "existing") {
-    return flag + "=existing: joining a cluster is not available in this version";
   }
   return "";
 }

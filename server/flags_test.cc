@@ -74,8 +74,7 @@ TEST_CASE("an unknown key of the file is named with its line") {
 
 TEST_CASE("what is not here yet is refused, not ignored") {
   ParsedCommandLine parsed = Fresh();
-  for (const char* flag : {"--auto-tls", "--cert-file=x", "--force-new-cluster",
-                           "--auto-compaction-retention=1", "--initial-cluster-state=existing"}) {
+  for (const char* flag : {"--auto-tls", "--cert-file=x", "--auto-compaction-retention=1"}) {
     const UsageError error = Parse({flag}, &parsed);
     INFO(flag);
     CHECK(error.exit_code == 1);
@@ -98,20 +97,13 @@ absl::StatusOr<ServerConfig> ConfigOf(const std::vector<std::string>& args) {
   return MakeServerConfig(parsed.values);
 }
 
-TEST_CASE("ids are etcd's") {
-  // As etcd 3.7 reports for its defaults.
-  CHECK(ComputeMemberId({"http://localhost:2380"}, "etcd-cluster").value() == 0x8e9e05c52164694d);
-  CHECK(ComputeClusterId({MemberId(0x8e9e05c52164694d)}).value() == 0xcdf818194e3a8c32);
-}
-
 TEST_CASE("configuration is checked with etcd's words") {
   CHECK(ConfigOf({"--election-timeout=300"}).status().message() ==
         "--election-timeout[300ms] should be at least as 5 times as --heartbeat-interval[100ms]");
   CHECK_FALSE(ConfigOf({"--listen-client-urls=http://127.0.0.1:1"}).ok());
-  const auto stranger = ConfigOf({"--name=x", "--initial-cluster=y=http://localhost:2380"});
-  REQUIRE(stranger.ok());
-  CHECK_FALSE(stranger->identity_status.ok());
-  CHECK(ConfigOf({"--name=x"})->identity_status.ok());
+  CHECK(ConfigOf({"--name=x"})->initial_cluster == "x=http://localhost:2380");
+  CHECK(ConfigOf({"--initial-cluster-state=existing"})->initial_cluster_state ==
+        InitialClusterState::kExisting);
 }
 
 TEST_CASE("listen URLs are taken apart or refused by name") {

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/text.h"
-#include "engine/cluster/member_json.h"
 #include "server/debug_vars.h"
+#include "server/peer_endpoints.h"
 
 namespace quorate::server {
 namespace {
@@ -120,7 +120,7 @@ class CheckRound : public std::enable_shared_from_this<CheckRound> {
     } else if (name == "linearizable_read") {
       TryRead(*context, Read::Consistency::kLinearizable, done);
     } else {
-      done("");  // non_learner: a cluster of one has no learners
+      done(context->loop->counters().learner.load() ? "not supported for learner" : "");
     }
   }
 
@@ -180,12 +180,7 @@ void Metrics(ServiceContext* context, MetricsSources* metrics, ReplyFn reply) {
 
 void Version(ServiceContext* context, ReplyFn reply) {
   context->loop->Run([reply](Replica& replica) {
-    const std::string cluster = replica.engine().cluster_version();
-    reply({200,
-           {{"Content-Type", "application/json"}},
-           StrCat(R"({"etcdserver":")", kEtcdVersion, R"(","etcdcluster":")",
-                  cluster.empty() ? "not_decided" : cluster, R"(","storage":")",
-                  cluster.empty() ? "unknown" : kClusterVersion, "\"}")});
+    reply({200, {{"Content-Type", "application/json"}}, VersionJson(replica.engine())});
   });
 }
 
@@ -279,23 +274,6 @@ transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSou
 transport::HttpHandler MakeMetricsHttpHandler(ServiceContext* context, MetricsSources* metrics) {
   return [context, metrics](const HttpRequest& request, const ReplyFn& reply) {
     if (!ServeCommon(context, metrics, request, reply)) reply(NotFound());
-  };
-}
-
-transport::HttpHandler MakePeerHttpHandler(ServiceContext* context) {
-  return [context](const HttpRequest& request, const ReplyFn& reply) {
-    if (request.path == "/version") return Version(context, reply);
-    if (request.path != "/members") return reply(NotFound());
-    context->loop->Run([reply](Replica& replica) {
-      std::string body = "[";
-      for (const etcdserverpb::Member& member : replica.engine().members()) {
-        StrAppend(&body, body.size() > 1 ? "," : "", engine::MemberToJson(member));
-      }
-      const std::string cluster = HexText(replica.engine().header().cluster.value());
-      reply({200,
-             {{"Content-Type", "application/json"}, {"X-Etcd-Cluster-ID", cluster}},
-             body + "]\n"});
-    });
   };
 }
 

@@ -15,7 +15,5 @@ namespace quorate::server {
 transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSources* metrics);
 // Only /metrics and health, without CORS headers (--listen-metrics-urls).
 transport::HttpHandler MakeMetricsHttpHandler(ServiceContext* context, MetricsSources* metrics);
-// The peer port of a cluster of one: /version and /members.
-transport::HttpHandler MakePeerHttpHandler(ServiceContext* context);
 
 }  // namespace quorate::server

@@ -51,12 +51,28 @@ bool LogWriter::Succeeded(const absl::Status& status, std::string_view operation
 }
 
 void LogWriter::WriteAll() {
-  if (failed_) return;
+  size_t first = 0;
+  while (first < tasks_.size() && !failed_) {
+    size_t last = first;
+    while (last < tasks_.size() && !tasks_[last].reset) ++last;
+    if (last > first) {
+      WriteBatch(first, last);
+    } else {
+      const LogReset& reset = *tasks_[last++].reset;
+      if (!Succeeded(log_->Reset(reset.index, reset.term, nullptr), "reset")) return;
+      reset.done();
+    }
+    first = last;
+  }
+}
+
+void LogWriter::WriteBatch(size_t first, size_t last) {
   entries_.clear();
   const HardState* hard_state = nullptr;
   LogIndex truncate;
   std::vector<consensus::Message> messages;
-  for (LogTask& task : tasks_) {
+  for (size_t i = first; i < last; ++i) {
+    LogTask& task = tasks_[i];
     for (Entry& entry : task.entries) entries_.push_back(std::move(entry));
     if (task.hard_state) hard_state = &*task.hard_state;
     truncate = std::max(truncate, task.truncate_through);

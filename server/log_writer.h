@@ -20,12 +20,20 @@
 
 namespace quorate::server {
 
+// A snapshot took the place of all entries up to `index`: the log begins behind it.
+struct LogReset {
+  LogIndex index;
+  Term term;
+  std::function<void()> done;  // on the writer's thread, when that is durable
+};
+
 struct LogTask {
   std::vector<Entry> entries;
   std::optional<HardState> hard_state;
   LogIndex truncate_through;  // 0 = nothing to cut
   // Promises to other members that rest on what is written here and in all tasks before.
   std::vector<consensus::Message> messages;
+  std::optional<LogReset> reset;  // alone
 };
 
 class LogWriter {
@@ -55,6 +63,8 @@ class LogWriter {
 
  private:
   void WriteAll();
+  // Tasks [first, last) in one append and one sync.
+  void WriteBatch(size_t first, size_t last);
   bool Succeeded(const absl::Status& status, std::string_view operation);
 
   log::LogStore* const log_;

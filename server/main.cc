@@ -51,6 +51,9 @@ First steps:
 
 )";
 
+// What the process tells itself when its member was removed from the cluster.
+const int kRemovedSignal = SIGRTMIN;
+
 // Signals are taken by one thread that waits for them; everybody else has them blocked.
 sigset_t StopSignals() {
   sigset_t set;
@@ -58,6 +61,7 @@ sigset_t StopSignals() {
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGQUIT);
+  sigaddset(&set, kRemovedSignal);
   return set;
 }
 
@@ -129,6 +133,15 @@ void LogStart(const std::vector<std::string>& args, const ServerConfig& config,
   std::exit(1);
 }
 
+void NotifyInitDaemon() {
+  LogInfo("notifying init daemon");
+  if (absl::Status notified = NotifyReady(); notified.ok()) {
+    LogInfo("successfully notified init daemon");
+  } else {
+    LogWarn("failed to notify init daemon", {notified});
+  }
+}
+
 int Main(int argc, char** argv) {
   const std::vector<std::string> args(argv, argv + argc);
   std::vector<std::string> environment;
@@ -165,22 +178,23 @@ int Main(int argc, char** argv) {
   signal(SIGUSR1, SIG_IGN);
   LogStart(args, *config, parsed);
 
-  absl::StatusOr<std::unique_ptr<Node>> node = Node::Open(*config);
+  absl::StatusOr<std::unique_ptr<Node>> node =
+      Node::Open(*config, [] { kill(getpid(), kRemovedSignal); });
   if (!node.ok()) FailStart(node.status());
-  if (absl::Status started = (*node)->Start(); !started.ok()) FailStart(started);
-  LogInfo("notifying init daemon");
-  if (absl::Status notified = NotifyReady(); notified.ok()) {
-    LogInfo("successfully notified init daemon");
-  } else {
-    LogWarn("failed to notify init daemon", {notified});
-  }
+  (*node)->Start(NotifyInitDaemon);
 
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   if (signal_number == SIGQUIT) _exit(2);
+  if (signal_number == kRemovedSignal) {
+    (*node)->Stop();
+    LogError("server error",
+             {{"error", "the member has been permanently removed from the cluster"}});
+    LogError("data-dir used by this member must be removed");
+    return 0;
+  }
   LogInfo("received signal; shutting down",
           {{"signal", signal_number == SIGINT ? "interrupt" : "terminated"}});
-  LogInfo("skipped leadership transfer for single voting member cluster");
   (*node)->Stop();
   EndBySignal(signal_number);
 }

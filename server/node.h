@@ -5,6 +5,7 @@
 // DIR/member/log or --wal-dir (the log; its presence makes this an existing member).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,12 +21,16 @@ class Node {
  public:
   // Binds the listeners first (a port in use is found before a data directory is touched), then
   // opens the data. Errors name the flag, file or URL and the way out.
-  static absl::StatusOr<std::unique_ptr<Node>> Open(const ServerConfig& config);
+  // `removed` is called when this member turns out to be removed from its cluster, on any thread,
+  // once: Stop is then wanted.
+  static absl::StatusOr<std::unique_ptr<Node>> Open(const ServerConfig& config,
+                                                    std::function<void()> removed);
   ~Node();
 
-  // Elects itself, publishes itself, serves clients, and logs the ready line. Blocks until then.
-  absl::Status Start();
-  // Graceful stop: drains clients, syncs backend and log, closes.
+  // Takes part in the cluster at once; publishes itself, serves clients and logs the ready line as
+  // soon as there is a leader. `ready` is called after that, on another thread.
+  void Start(std::function<void()> ready);
+  // Graceful stop, at any time: hands the lead over, drains clients, syncs backend and log, closes.
   void Stop();
 
  private:

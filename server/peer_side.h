@@ -28,6 +28,8 @@ class PeerSide {
   virtual void Install(consensus::InstallRequest request) = 0;
   // The engine's members (or their URLs) are others than before.
   virtual void MembersChanged(Replica& replica) = 0;
+  // After each tick of the replica.
+  virtual void Ticked(Replica& /*replica*/) {}
   // This member was removed: stop the server, for good.
   virtual void Removed() = 0;
 };

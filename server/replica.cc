@@ -41,7 +41,10 @@ void Replica::Durable(LogIndex index, Term term, int64_t now_ns) {
 
 void Replica::Flushed(uint64_t sequence) { engine_->Flushed(sequence); }
 
-void Replica::CatchUpDone(std::unique_ptr<engine::CatchUpJob> job) { hub_->Finish(std::move(job)); }
+void Replica::CatchUpDone(std::unique_ptr<engine::CatchUpJob> job) {
+  if (installing_) return landed_.push_back(std::move(job));
+  hub_->Finish(std::move(job));
+}
 
 void Replica::HashDone(std::unique_ptr<engine::CompactionHash> done) {
   hashing_.erase(std::find(hashing_.begin(), hashing_.end(), done->revision()));
@@ -79,13 +82,13 @@ Effects Replica::Advance(int64_t now_ns) {
   const bool batch_may_go = raft_->role() == consensus::Role::kLeader && BatchIsDue(now_ns) &&
                             batch_.size() > (effects.applied != 0 ? 0 : kept);
   effects.more = raft_->HasOutput() || batch_may_go;
-  effects.compaction = engine_->CompactionPending() && !engine_->WindowFull();
+  effects.compaction = engine_->CompactionPending() && !engine_->WindowFull() && !installing_;
   return effects;
 }
 
 void Replica::Compact(Effects* effects) {
   const uint32_t steps = std::min(std::exchange(compact_steps_, 0), options_.compaction_steps);
-  if (steps == 0) return;
+  if (steps == 0 || installing_) return;
   if (!engine_->CompactionPending() || engine_->WindowFull()) return;
   if (std::unique_ptr<engine::CompactionHash> hash = engine_->TakeCompactionHash()) {
     hashing_.push_back(hash->revision());
@@ -117,8 +120,9 @@ void Replica::CollectOutput(Effects* effects) {
   effects->snapshots_wanted = std::move(output.snapshots_wanted);
   effects->install = std::move(output.install);
   for (Entry& entry : output.committed) committed_.push_back(std::move(entry));
-  // The snapshot holds all of it.
-  if (effects->install) committed_.clear();
+  if (!effects->install) return;
+  committed_.clear();  // the snapshot holds all of it
+  installing_ = true;
 }
 
 void Replica::ApplyCommitted(int64_t now_ns, Effects* effects) {
@@ -212,6 +216,7 @@ void Replica::FollowLeadership(int64_t now_ns) {
 }
 
 void Replica::SealAndFlush(int64_t now_ns, Effects* effects) {
+  if (installing_) return;
   Engine::Seal seal = Engine::Seal::kFullOnly;
   if (seal_now_ || now_ns - last_seal_ns_ >= options_.seal_interval_ns) {
     seal = Engine::Seal::kNow;
@@ -244,7 +249,9 @@ void Replica::AnswerCompacted(Effects* effects) {
 
 void Replica::SnapshotInstalled(const consensus::SnapshotMeta& meta, engine::Engine* engine) {
   QR_CHECK(engine->applied_index() == meta.index);
-  engine->SetHeader(engine_->header());
+  engine::HeaderFields header = engine_->header();
+  header.term = std::max(header.term, meta.term);
+  engine->SetHeader(header);
   engine_ = engine;
   was_ready_ = false;
   hub_->StoreReplaced(engine->mutable_watch_store());
@@ -258,10 +265,28 @@ void Replica::SnapshotInstalled(const consensus::SnapshotMeta& meta, engine::Eng
   }
   durable_at_.clear();
   raft_->SnapshotInstalled(meta);
+  ResumeAfterInstall();
+}
+
+LogIndex Replica::LogNotNeeded(LogIndex through) const {
+  const uint64_t kept = options_.log_kept_for_peers_max;
+  const LogIndex lowest(through.value() > kept ? through.value() - kept : 0);
+  LogIndex needed = through;
+  for (const consensus::PeerStatus& peer : raft_->status().peers) {
+    if (peer.active) needed = std::min(needed, peer.match);
+  }
+  return std::max(needed, lowest);
 }
 
 void Replica::SnapshotAbandoned(const consensus::SnapshotMeta& meta) {
   raft_->SnapshotAbandoned(meta);
+  ResumeAfterInstall();
+}
+
+void Replica::ResumeAfterInstall() {
+  installing_ = false;
+  for (auto& job : std::exchange(landed_, {})) hub_->Finish(std::move(job));
+  for (Read& read : std::exchange(reads_held_, {})) read.run(*engine_);
 }
 
 Error Replica::TransferLeadership(MemberId to) {

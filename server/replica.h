@@ -110,6 +110,7 @@ struct ReplicaOptions {
   uint32_t compaction_steps = 1000;
   uint32_t apply_backlog_max = 5000;  // committed and not applied: more proposals are refused
   uint32_t forwarded_max = 50'000;    // proposals under way to another member that leads
+  uint64_t log_kept_for_peers_max = 50'000;      // entries, beyond what the backend needs
   int64_t election_timeout_ns = 1'000'000'000;   // what leases get on top from a new leader
   int64_t request_timeout_ns = 7'000'000'000;    // of proposals that the replica makes itself
   int64_t read_retry_interval_ns = 500'000'000;  // a read index that nobody answers is asked anew
@@ -147,6 +148,9 @@ class Replica {
   // --- peers; as consensus/raft.h says
   void LogRead(consensus::LogReadAnswer answer) { raft_->LogRead(std::move(answer)); }
   void LogCompacted(LogIndex through) { raft_->Compacted(through); }
+  // How much of the log may go when the backend needs none of it up to `through`: as a leader, what
+  // peers that can be reached still lack stays, within options.log_kept_for_peers_max entries.
+  LogIndex LogNotNeeded(LogIndex through) const;
   void SnapshotReady(MemberId peer, consensus::SnapshotMeta meta) {
     raft_->SnapshotReady(peer, std::move(meta));
   }
@@ -205,6 +209,7 @@ class Replica {
   void TakeCatchUp(Effects* effects);
   void Compact(Effects* effects);
   void PublishEvents();
+  void ResumeAfterInstall();
   void RevokeExpired(int64_t now_ns);
   void SealAndFlush(int64_t now_ns, Effects* effects);
   void AnswerCompacted(Effects* effects);
@@ -247,6 +252,12 @@ class Replica {
   std::deque<DurableAt> durable_at_;  // when which part became durable
   absl::flat_hash_map<RequestId, Waiter> forwarded_;  // looked up, never iterated
   std::deque<ForwardedDeadline> forwarded_deadlines_;
+
+  // A snapshot takes the place of engine_ and its backend: nothing reads from them or flushes until
+  // that is over.
+  bool installing_ = false;
+  std::vector<Read> reads_held_;
+  std::vector<std::unique_ptr<engine::CatchUpJob>> landed_;
 
   std::vector<Read> reads_new_;  // wait for a read index
   uint64_t read_context_;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/options.h"
+#include "base/text.h"
 #include "base/thread_turns.h"
 #include "server/thread_name.h"
 #include "transport/event_loop.h"
@@ -15,13 +16,6 @@ namespace {
 
 // So long after its last request nobody is there who could notice a compaction.
 constexpr int64_t kClientsGoneNs = 20'000'000;
-
-template <class... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-template <class... Ts>
-Overloaded(Ts...) -> Overloaded<Ts...>;
 
 }  // namespace
 
@@ -166,31 +160,31 @@ bool ReplicaLoop::Poll() {
 void ReplicaLoop::TakeInputs(int64_t now_ns) {
   if (now_ns >= next_tick_ns_) {
     replica_->Tick(now_ns);
+    peers_->Ticked(*replica_);
     next_tick_ns_ += options_.tick_ns;
     // After a long pause ticks are not made up for: time did not pass for the raft either.
     if (next_tick_ns_ <= now_ns) next_tick_ns_ = now_ns + options_.tick_ns;
   }
-  for (Input& input : inputs_) {
-    std::visit(
-        Overloaded{
-            [&](Proposal& proposal) {
-              client_seen_ns_ = now_ns;
-              replica_->Propose(std::move(proposal));
-            },
-            [&](Read& read) {
-              client_seen_ns_ = now_ns;
-              replica_->ReadState(std::move(read));
-            },
-            [&](DurableInput& durable) { replica_->Durable(durable.index, durable.term, now_ns); },
-            [&](FlushedInput& flushed) { replica_->Flushed(flushed.sequence); },
-            [&](Messages& messages) {
-              for (auto& message : messages) replica_->Receive(std::move(message));
-            },
-            [&](Task& task) { task(*replica_); },
-        },
-        input);
-  }
+  for (Input& input : inputs_) TakeInput(input, now_ns);
   inputs_.clear();
+}
+
+void ReplicaLoop::TakeInput(Input& input, int64_t now_ns) {
+  if (auto* proposal = std::get_if<Proposal>(&input)) {
+    client_seen_ns_ = now_ns;
+    replica_->Propose(std::move(*proposal));
+  } else if (auto* read = std::get_if<Read>(&input)) {
+    client_seen_ns_ = now_ns;
+    replica_->ReadState(std::move(*read));
+  } else if (const auto* durable = std::get_if<DurableInput>(&input)) {
+    replica_->Durable(durable->index, durable->term, now_ns);
+  } else if (const auto* flushed = std::get_if<FlushedInput>(&input)) {
+    replica_->Flushed(flushed->sequence);
+  } else if (auto* messages = std::get_if<Messages>(&input)) {
+    for (consensus::Message& message : *messages) replica_->Receive(std::move(message));
+  } else {
+    std::get<Task>(input)(*replica_);
+  }
 }
 
 void ReplicaLoop::CarryOut(Effects effects) {
@@ -201,7 +195,7 @@ void ReplicaLoop::CarryOut(Effects effects) {
   if (!effects.messages.empty()) peers_->Send(std::move(effects.messages));
   if (!effects.append.empty() || effects.hard_state || !effects.messages_after_durable.empty()) {
     log_writer_->Submit({std::move(effects.append), effects.hard_state, LogIndex(0),
-                         std::move(effects.messages_after_durable)});
+                         std::move(effects.messages_after_durable), std::nullopt});
   }
   for (auto& chunk : effects.chunks) backend_writer_->Submit(std::move(chunk));
   RunJobs(&effects);
@@ -299,7 +293,39 @@ void ReplicaLoop::CompactAtPace() {
   compact_at_ns_ = clients ? now_ns + options_.compaction_pause_beside_clients_ns : 0;
 }
 
+// As etcd's raft says it (wire facts, lifecycle §1).
+void ReplicaLoop::LogElections() {
+  const consensus::Raft& raft = replica_->raft();
+  const bool same = raft.role() == seen_.role && raft.term() == seen_.term;
+  if (same && raft.leader() == seen_.leader) return;
+  const std::string self = HexText(replica_->engine().header().member.value());
+  const std::string at = StrCat(" at term ", raft.term().value());
+  const auto say = [](const std::string& text) { Log(LogLevel::kInfo, text, {}, "raft"); };
+  if (!same) {
+    const char* const role = raft.role() == consensus::Role::kLeader         ? "leader"
+                             : raft.role() == consensus::Role::kCandidate    ? "candidate"
+                             : raft.role() == consensus::Role::kPreCandidate ? "pre-candidate"
+                                                                             : "follower";
+    say(StrCat(self, " became ", role, at));
+  }
+  if (raft.leader() != seen_.leader) {
+    const std::string before = HexText(seen_.leader.value());
+    const std::string now = HexText(raft.leader().value());
+    if (raft.leader() == MemberId(0)) {
+      say(StrCat("raft.node: ", self, " lost leader ", before, at));
+    } else if (seen_.leader == MemberId(0)) {
+      say(StrCat("raft.node: ", self, " elected leader ", now, at));
+    } else {
+      say(StrCat("raft.node: ", self, " changed leader from ", before, " to ", now, at));
+    }
+  }
+  seen_.role = raft.role();
+  seen_.term = raft.term();
+  seen_.leader = raft.leader();
+}
+
 void ReplicaLoop::UpdateCounters() {
+  LogElections();
   const auto store = [](auto& counter, auto value) {
     counter.store(value, std::memory_order_relaxed);
   };
@@ -308,6 +334,9 @@ void ReplicaLoop::UpdateCounters() {
       raft.leader().value() != 0) {
     counters_.leader_changes.fetch_add(1, std::memory_order_relaxed);
   }
+  store(counters_.leads, raft.leader_ready());
+  store(counters_.learner, raft.conf_state().IsLearner(replica_->engine().header().member));
+  store(counters_.version_decided, !replica_->engine().cluster_version().empty());
   store(counters_.leader, raft.leader().value());
   store(counters_.term, raft.term().value());
   store(counters_.proposals_pending, replica_->pending_proposals());

@@ -54,6 +54,9 @@ class ReplicaLoop final : public TurnListener {
     std::atomic<uint64_t> slow_applies{0};
     std::atomic<uint64_t> leader_changes{0};
     std::atomic<uint64_t> leader{0}, term{0};
+    std::atomic<bool> leads{false};  // and has committed an entry of its term
+    std::atomic<bool> learner{false};
+    std::atomic<bool> version_decided{false};
     std::atomic<int64_t> revision{0}, compact_revision{-1};
     std::atomic<uint64_t> window_bytes{0};
   };
@@ -123,6 +126,7 @@ class ReplicaLoop final : public TurnListener {
   void Wake();
   void WaitForWork(int64_t deadline_ns);
   void TakeInputs(int64_t now_ns);
+  void TakeInput(Input& input, int64_t now_ns);
   void CarryOut(Effects effects);
   void CarryOutForPeers(Effects* effects);
   void ReadLog(consensus::LogReadRequest request);
@@ -130,6 +134,7 @@ class ReplicaLoop final : public TurnListener {
   void Complete(std::vector<Completion> completions);
   void CompactAtPace();
   void UpdateCounters();
+  void LogElections();
   void WarnIfSlow(int64_t took_ns, uint32_t applied);
   void WarnIfSlow(const StageStamps& stamps, int64_t now_ns) const;
 
@@ -152,6 +157,12 @@ class ReplicaLoop final : public TurnListener {
   bool compaction_ = false;
   int64_t compact_at_ns_ = 0;   // when the next slice may begin
   int64_t client_seen_ns_ = 0;  // when the newest proposal or read came
+  struct Seen {                 // of raft, when it was last logged
+    consensus::Role role = consensus::Role::kFollower;
+    Term term;
+    MemberId leader;
+  };
+  Seen seen_;
 
   // How others wake the replica's thread. Always after what it is woken for was put down.
   std::mutex wake_mutex_;

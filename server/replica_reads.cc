@@ -17,6 +17,7 @@ constexpr size_t kRoundsMax = 2;
 
 void Replica::ReadState(Read read) {
   if (read.consistency == Read::Consistency::kLocal) {
+    if (installing_) return reads_held_.push_back(std::move(read));
     read.run(*engine_);
   } else {
     reads_new_.push_back(std::move(read));
@@ -57,7 +58,7 @@ void Replica::AskAgain(uint64_t context) {
 }
 
 void Replica::ServeReads() {
-  while (!read_batches_.empty()) {
+  while (!read_batches_.empty() && !installing_) {
     ReadBatch& batch = read_batches_.front();
     if (!batch.index || engine_->applied_index() < *batch.index) return;
     for (Read& read : batch.reads) read.run(*engine_);
@@ -80,6 +81,7 @@ void Replica::ExpireReads(int64_t now_ns) {
     });
   };
   fail_overdue(reads_new_);
+  fail_overdue(reads_held_);
   for (ReadBatch& batch : read_batches_) fail_overdue(batch.reads);
 }
 

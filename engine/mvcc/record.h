@@ -25,9 +25,10 @@ struct RecordRef {
 // One change of a transaction, for watchers.
 struct Event {
   RecordRef record;
-  std::string_view key;               // inside `kv`
-  std::string_view kv;                // encoded mvccpb.KeyValue; pinned by the batch
-  std::optional<RecordRef> previous;  // the key's live record before the transaction
+  std::string_view key;  // inside `kv`
+  std::string_view kv;   // encoded mvccpb.KeyValue; pinned by the batch
+  // The key's live record before the transaction; none for a creation.
+  std::optional<RecordRef> previous;
 };
 
 // All events of one main revision, immutable; shared by everyone who gets it.

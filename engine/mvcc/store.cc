@@ -56,8 +56,9 @@ void MvccStore::PutAt(KeyIndex::Place* place, std::string_view key, std::string_
     kv.version = before->version + 1;
     lease_before = LeaseId(before->lease);
   }
-  const std::optional<RecordRef> previous =
-      before == nullptr ? std::nullopt : before->LiveAt(current_);
+  // Deleted by this transaction and put again: a creation as well, with nothing before it.
+  const bool creation = kv.create_revision == main;
+  const std::optional<RecordRef> previous = creation ? std::nullopt : before->LiveAt(current_);
   const RecordRef ref{
       {main, sub_++}, static_cast<uint32_t>(wire::KeyValueBytes(kv)), RecordKind::kPut};
   char* memory = window_.AddRecord(ref);

@@ -71,6 +71,7 @@ class MvccStore final : public RecordReader {
   // While pinned, records needed at `main` stay.
   void Pin(int64_t main) { pins_.insert(main); }
   void Unpin(int64_t main) { pins_.erase(pins_.find(main)); }
+  bool pinned() const { return !pins_.empty(); }
   // The compaction that CompactSlice would begin next, with its whole history still there.
   struct Compaction {
     int64_t revision = -1;

@@ -20,7 +20,7 @@
 
 namespace quorate::engine::watch_test {
 
-inline const std::string kFromKey("\0", 1);
+inline const std::string& kFromKey = kEverything;
 
 struct ModelEvent {
   mvccpb::Event event;  // as a watch with prev_kv sees it

@@ -266,4 +266,31 @@ inline WatchCreateRequest Watch(const std::string& key, const std::string& end =
   return create;
 }
 
+using Responses = std::vector<WatchResponse>;
+
+inline const std::string kEverything("\0", 1);
+
+// "id: PUT k=v@3 DELETE k@4", one line per response.
+inline std::string Show(const Responses& responses) {
+  std::string text;
+  for (const WatchResponse& r : responses) {
+    text += std::to_string(r.watch_id()) + ":";
+    if (r.created()) text += " created";
+    if (r.canceled()) text += " canceled";
+    if (r.fragment()) text += " fragment";
+    for (const mvccpb::Event& event : r.events()) {
+      text += event.type() == mvccpb::Event::PUT ? " PUT " : " DELETE ";
+      text += event.kv().key();
+      if (event.type() == mvccpb::Event::PUT) text += "=" + event.kv().value();
+      text += "@" + std::to_string(event.kv().mod_revision());
+      if (event.has_prev_kv()) {
+        text +=
+            "<" + event.prev_kv().value() + "@" + std::to_string(event.prev_kv().mod_revision());
+      }
+    }
+    text += "\n";
+  }
+  return text;
+}
+
 }  // namespace quorate::engine::watch_test

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "engine/errors.h"
+#include "server/request_id.h"
 
 namespace quorate::server {
 namespace {
@@ -91,13 +92,37 @@ bool WithinQuota(ServiceContext& context, transport::ServerCall& call, uint64_t 
   return false;
 }
 
+namespace {
+
+engine::Error Refusal(const ServiceContext& context, const transport::ServerCall& call,
+                      OnLearner on_learner) {
+  const ReplicaLoop::Counters& counters = context.loop->counters();
+  if (on_learner == OnLearner::kRefused && counters.learner.load(std::memory_order_relaxed)) {
+    return engine::errors::kNotSupportedForLearner;
+  }
+  if (counters.leader.load(std::memory_order_relaxed) == 0 && RequiresLeader(call)) {
+    return engine::errors::kNoLeader;
+  }
+  return {};
+}
+
+}  // namespace
+
+void AdmitStream(ServiceContext& context, const CallPtr& call) {
+  const engine::Error refusal = Refusal(context, *call, OnLearner::kRefused);
+  if (!refusal.ok()) return Fail(*call, refusal);
+  context.leader_streams->Add(call);
+}
+
 void AddUnaryMethods(ServiceContext* context, std::string_view service,
                      std::initializer_list<UnaryMethod> methods, transport::ServiceTable* table) {
   for (const UnaryMethod& unary : methods) {
     transport::Method method;
     method.path = StrCat("/", service, "/", unary.name);
-    method.unary = [context, handler = unary.handler](CallPtr call, Bytes request) {
-      handler(*context, std::move(call), std::move(request));
+    method.unary = [context, unary](CallPtr call, Bytes request) {
+      const engine::Error refusal = Refusal(*context, *call, unary.on_learner);
+      if (!refusal.ok()) return Fail(*call, refusal);
+      unary.handler(*context, std::move(call), std::move(request));
     };
     table->Add(std::move(method));
   }
@@ -110,6 +135,7 @@ void ProposeThen(ServiceContext& context, CallPtr call, Bytes payload,
   }
   const int64_t now_ns = context.clock->MonotonicNs();
   Proposal proposal;
+  proposal.id = RequestIdOf(EntryType::kNormal, payload.view());
   proposal.payload = std::move(payload);
   proposal.waiter.done = std::move(done);
   proposal.waiter.deadline_ns = now_ns + context.config->RequestTimeoutNs();

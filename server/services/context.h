@@ -16,7 +16,9 @@
 #include "proto/raft_internal.pb.h"
 #include "server/backend_writer.h"
 #include "server/config.h"
+#include "server/http_client.h"
 #include "server/replica_loop.h"
+#include "server/services/leader_streams.h"
 #include "server/worker_pool.h"
 #include "transport/rpc.h"
 
@@ -42,6 +44,8 @@ struct ServiceContext {
   BackendWriter* backend_writer = nullptr;
   WorkerPool* workers = nullptr;
   IdGenerator* ids = nullptr;
+  HttpCaller* peer_calls = nullptr;
+  LeaderStreams* leader_streams = nullptr;
   MemberId member;
 
   // Bytes that count against --quota-backend-bytes: the backend's and what waits to be flushed.
@@ -93,12 +97,19 @@ void RunJob(ServiceContext& context, CallPtr call, std::unique_ptr<engine::ReadJ
 // Fills etcd's response header at the engine's present state.
 void FillHeader(const engine::Engine& engine, etcdserverpb::ResponseHeader* header);
 
+// A learner serves nothing but what says nothing of the present: others refuse at once.
+enum class OnLearner { kRefused, kServed };
+
 class WatchStreams;
 
 struct UnaryMethod {
   const char* name;
   void (*handler)(ServiceContext&, CallPtr, Bytes request);
+  OnLearner on_learner = OnLearner::kRefused;
 };
+// Refuses a stream that just opened (by ending it) on a learner, and without a leader one that
+// requires it; keeps those in mind that have to end when the leader is gone for long.
+void AdmitStream(ServiceContext& context, const CallPtr& call);
 void AddUnaryMethods(ServiceContext* context, std::string_view service,
                      std::initializer_list<UnaryMethod> methods, transport::ServiceTable* table);
 

@@ -121,6 +121,9 @@ void Range(ServiceContext& context, CallPtr call, Bytes bytes) {
   if (!ParseOrFail(*call, bytes, &request)) return;
   const engine::Error error = Engine::CheckRange(request);
   if (!error.ok()) return Fail(*call, error);
+  if (!request.serializable() && context.loop->counters().learner.load()) {
+    return Fail(*call, engine::errors::kNotSupportedForLearner);
+  }
   const Read::Consistency consistency = ConsistencyOf(request);
   ReadFor(context, call, consistency,
           [context = &context, call, request = std::move(request)](Engine& engine) {
@@ -181,6 +184,7 @@ class RangeStreamCall final : public transport::CallHandler {
     context_->loop->Run([call = call_, state = state_](Replica&) { Pump(*call, *state); });
   }
   void OnClosed() override {
+    context_->leader_streams->Remove(call_.get());
     context_->loop->Run([state = state_](Replica&) { state->cursor.reset(); });
   }
 
@@ -211,7 +215,7 @@ class RangeStreamCall final : public transport::CallHandler {
 
 void AddKvService(ServiceContext* context, transport::ServiceTable* table) {
   AddUnaryMethods(context, "etcdserverpb.KV",
-                  {{"Range", Range},
+                  {{"Range", Range, OnLearner::kServed},
                    {"Put", Put},
                    {"DeleteRange", DeleteRange},
                    {"Txn", Txn},
@@ -221,6 +225,7 @@ void AddKvService(ServiceContext* context, transport::ServiceTable* table) {
   stream.path = "/etcdserverpb.KV/RangeStream";
   stream.kind = transport::Method::Kind::kServerStream;
   stream.bidi = [context](CallPtr call) {
+    AdmitStream(*context, call);
     return std::make_unique<RangeStreamCall>(context, std::move(call));
   };
   table->Add(std::move(stream));

@@ -5,6 +5,7 @@
 
 #include "proto/etcdserverpb.pb.h"
 #include "server/services/context.h"
+#include "server/services/lease_forward.h"
 
 namespace quorate::server {
 namespace {
@@ -16,9 +17,6 @@ using engine::Reply;
 void Grant(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::LeaseGrantRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
-  if (request.ttl() > engine::kLeaseTtlMaxSeconds) {
-    return Fail(*call, engine::errors::kLeaseTTLTooLarge);
-  }
   if (request.id() == 0) {
     request.set_id(static_cast<int64_t>(context.ids->Next() & INT64_MAX));
   }
@@ -37,22 +35,33 @@ void Revoke(ServiceContext& context, CallPtr call, Bytes bytes) {
              WrapRequest(RaftField::kLeaseRevoke, bytes.view(), context.ids->Next()));
 }
 
+void AnswerTimeToLive(const CallPtr& call, int64_t id, const engine::Error& error,
+                      const Lessor::TimeToLive& lease, const Engine& engine) {
+  if (!error.ok()) return Fail(*call, error);
+  etcdserverpb::LeaseTimeToLiveResponse response;
+  FillHeader(engine, response.mutable_header());
+  response.set_id(id);
+  response.set_ttl(lease.ttl_seconds);
+  response.set_grantedttl(lease.granted_ttl_seconds);
+  for (const std::string& key : lease.keys) response.add_keys(key);
+  Answer(*call, Reply{{}, response.SerializeAsString()});
+}
+
 void TimeToLive(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::LeaseTimeToLiveRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
+  const int64_t give_up_ns = context.clock->MonotonicNs() + context.config->RequestTimeoutNs();
+  // First what was granted anywhere is applied here; then whose clock it is decides.
   ReadFor(context, call, Read::Consistency::kLinearizable,
-          [context = &context, call, request](Engine& engine) {
-            const LeaseId id(request.id());
-            const Lessor::TimeToLive lease = engine.lessor().GetTimeToLive(
-                id, context->clock->MonotonicNs(),
-                request.keys() ? Lessor::Keys::kInclude : Lessor::Keys::kLeaveOut);
-            etcdserverpb::LeaseTimeToLiveResponse response;
-            FillHeader(engine, response.mutable_header());
-            response.set_id(request.id());
-            response.set_ttl(lease.ttl_seconds);
-            response.set_grantedttl(lease.granted_ttl_seconds);
-            for (const std::string& key : lease.keys) response.add_keys(key);
-            Answer(*call, Reply{{}, response.SerializeAsString()});
+          [context = &context, call, request, give_up_ns](Engine&) {
+            context->loop->Run([context, call, request, give_up_ns](Replica& replica) {
+              AskTimeToLive(
+                  *context, replica, request, give_up_ns,
+                  [call, id = request.id()](const engine::Error& error,
+                                            const Lessor::TimeToLive& lease, Replica& then) {
+                    AnswerTimeToLive(call, id, error, lease, then.engine());
+                  });
+            });
           });
 }
 
@@ -68,8 +77,8 @@ void Leases(ServiceContext& context, CallPtr call, Bytes bytes) {
 }
 
 // One keep-alive stream. A renewal of a lease that expired and is not yet revoked waits for the
-// revoke and then says TTL 0, as etcd does. One that finds no clock here that may decide waits for
-// it until the request timeout: a TTL of 0 would tell the client that its lease is lost.
+// revoke and then says TTL 0, as etcd does. One that nobody's clock decides ends the stream at the
+// request timeout: a TTL of 0 would tell the client that its lease is lost.
 class KeepAliveCall final : public transport::CallHandler {
  public:
   KeepAliveCall(ServiceContext* context, CallPtr call)
@@ -78,18 +87,22 @@ class KeepAliveCall final : public transport::CallHandler {
   void OnMessage(Bytes bytes) override {
     etcdserverpb::LeaseKeepAliveRequest request;
     if (!ParseOrFail(*call_, bytes, &request)) return;
-    const Renewal renewal{LeaseId(request.id()),
-                          context_->clock->MonotonicNs() + context_->config->RequestTimeoutNs()};
-    context_->loop->Run([state = state_](Replica&) { ++state->open; });
-    // A leader that was deposed and does not know it would promise what it cannot keep, or say that
-    // a lease is gone that was granted elsewhere: a read point confirms the lead first (etcd's
-    // ensureLeadership).
-    ReadFor(*context_, call_, Read::Consistency::kLinearizable,
-            [context = context_, call = call_, state = state_, renewal](Engine&) {
-              context->loop->Run([context, call, state, renewal](Replica& replica) {
-                Renew(context, call, state, renewal, replica);
-              });
-            });
+    const int64_t give_up_ns =
+        context_->clock->MonotonicNs() + context_->config->RequestTimeoutNs();
+    context_->loop->Run([context = context_, call = call_, state = state_,
+                         id = LeaseId(request.id()), give_up_ns](Replica& replica) {
+      ++state->open;
+      RenewLease(*context, replica, id, give_up_ns,
+                 [call, state, id](const engine::Error& error, int64_t ttl, Replica& then) {
+                   if (!error.ok()) return Fail(*call, error);
+                   etcdserverpb::LeaseKeepAliveResponse response;
+                   FillHeader(then.engine(), response.mutable_header());
+                   response.set_id(id.value());
+                   response.set_ttl(ttl);
+                   call->Send(Bytes::FromString(response.SerializeAsString()));
+                   if (--state->open == 0 && state->half_closed) call->Finish({});
+                 });
+    });
   }
   void OnHalfClose() override {
     context_->loop->Run([call = call_, state = state_](Replica&) {
@@ -97,40 +110,13 @@ class KeepAliveCall final : public transport::CallHandler {
       if (state->open == 0) call->Finish({});
     });
   }
-  void OnClosed() override {}
+  void OnClosed() override { context_->leader_streams->Remove(call_.get()); }
 
  private:
   struct State {        // replica thread only
     uint32_t open = 0;  // renewals not yet answered
     bool half_closed = false;
   };
-
-  struct Renewal {
-    LeaseId id;
-    int64_t give_up_ns;
-  };
-
-  static void Renew(ServiceContext* context, const CallPtr& call,
-                    const std::shared_ptr<State>& state, Renewal renewal, Replica& replica) {
-    if (call->cancelled()) return;
-    Engine& engine = replica.engine();
-    const LeaseId id = renewal.id;
-    const int64_t now_ns = context->clock->MonotonicNs();
-    const bool decides = engine.lessor().primary();
-    if (!decides && now_ns >= renewal.give_up_ns) return Fail(*call, engine::errors::kNoLeader);
-    if (!decides || engine.lessor().ExpiredNotRevoked(id, now_ns)) {
-      replica.RunLater([context, call, state, renewal](Replica& later) {
-        Renew(context, call, state, renewal, later);
-      });
-      return;
-    }
-    etcdserverpb::LeaseKeepAliveResponse response;
-    FillHeader(engine, response.mutable_header());
-    response.set_id(id.value());
-    response.set_ttl(engine.lessor().Renew(id, now_ns));
-    call->Send(Bytes::FromString(response.SerializeAsString()));
-    if (--state->open == 0 && state->half_closed) call->Finish({});
-  }
 
   ServiceContext* const context_;
   const CallPtr call_;
@@ -150,6 +136,7 @@ void AddLeaseService(ServiceContext* context, transport::ServiceTable* table) {
   keep_alive.path = "/etcdserverpb.Lease/LeaseKeepAlive";
   keep_alive.kind = transport::Method::Kind::kBidi;
   keep_alive.bidi = [context](CallPtr call) {
+    AdmitStream(*context, call);
     return std::make_unique<KeepAliveCall>(context, std::move(call));
   };
   table->Add(std::move(keep_alive));

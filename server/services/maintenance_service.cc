@@ -1,5 +1,5 @@
-// etcdserverpb.Maintenance and etcdserverpb.Cluster, as far as one member has them: Status, Alarm,
-// Defragment, Hash, HashKV, MemberList. What is not registered answers UNIMPLEMENTED.
+// etcdserverpb.Maintenance: Status, Alarm, Defragment, Hash, HashKV. What is not registered answers
+// UNIMPLEMENTED; MoveLeader is with the cluster's service.
 
 #include <utility>
 
@@ -28,6 +28,7 @@ void Status(ServiceContext& context, CallPtr call, Bytes bytes) {
     response.set_leader(counters.leader.load());
     response.set_raftindex(counters.committed.load());
     response.set_raftterm(counters.term.load());
+    response.set_islearner(counters.learner.load());
     response.set_raftappliedindex(engine.applied_index().value());
     response.set_storageversion(kClusterVersion);
     const engine::DowngradeInfo downgrade = engine.downgrade();
@@ -103,34 +104,16 @@ void Defragment(ServiceContext& context, CallPtr call, Bytes bytes) {
   });
 }
 
-void MemberList(ServiceContext& context, CallPtr call, Bytes bytes) {
-  etcdserverpb::MemberListRequest request;
-  if (!ParseOrFail(*call, bytes, &request)) return;
-  const Read::Consistency consistency =
-      request.linearizable() ? Read::Consistency::kLinearizable : Read::Consistency::kLocal;
-  ReadFor(context, call, consistency, [call](Engine& engine) {
-    etcdserverpb::MemberListResponse response;
-    FillHeader(engine, response.mutable_header());
-    response.mutable_header()->clear_revision();
-    for (const etcdserverpb::Member& member : engine.members()) *response.add_members() = member;
-    Answer(*call, Reply{{}, response.SerializeAsString()});
-  });
-}
-
 }  // namespace
 
 void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* table) {
   AddUnaryMethods(context, "etcdserverpb.Maintenance",
-                  {{"Status", Status},
+                  {{"Status", Status, OnLearner::kServed},
                    {"Alarm", Alarm},
                    {"Hash", Hash},
                    {"HashKV", HashKv},
                    {"Defragment", Defragment}},
                   table);
-}
-
-void AddClusterService(ServiceContext* context, transport::ServiceTable* table) {
-  AddUnaryMethods(context, "etcdserverpb.Cluster", {{"MemberList", MemberList}}, table);
 }
 
 }  // namespace quorate::server

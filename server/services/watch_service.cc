@@ -60,6 +60,7 @@ class WatchCall final : public transport::CallHandler {
     });
   }
   void OnClosed() override {
+    context_->leader_streams->Remove(call_.get());
     context_->loop->Run([streams = streams_, state = state_](Replica& replica) {
       replica.hub().CloseStream(state->stream);
       streams->Remove(state->stream);
@@ -106,6 +107,7 @@ void AddWatchService(ServiceContext* context, WatchStreams* streams,
   watch.path = "/etcdserverpb.Watch/Watch";
   watch.kind = transport::Method::Kind::kBidi;
   watch.bidi = [context, streams](CallPtr call) {
+    AdmitStream(*context, call);
     return std::make_unique<WatchCall>(context, streams, std::move(call));
   };
   table->Add(std::move(watch));

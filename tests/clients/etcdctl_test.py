@@ -27,7 +27,8 @@ class Ctl:
         self.cases = 0
 
     def run(self, *arguments, stdin=""):
-        environment = {"ETCDCTL_API": "3", "PATH": os.environ["PATH"]}
+        environment = {"ETCDCTL_API": "3", "PATH": os.environ["PATH"],
+                       "ETCDCTL_COMMAND_TIMEOUT": "200s"}  # the machine may be busy
         result = subprocess.run(
             [self.binary, f"--endpoints={self.server.endpoint}", *arguments], input=stdin,
             capture_output=True, text=True, env=environment, check=False,

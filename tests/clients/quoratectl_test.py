@@ -28,7 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 from servers import ROOT, Server, quorate_binary  # noqa: E402
 
 BUILT = ROOT / "build" / "peers" / "bin"
-TIME_LIMIT_S = 120  # of one command; no command of LINES takes long on its own
+TIME_LIMIT_S = 300  # of one command; no command of LINES takes long on its own
+# Both wait long, so that a busy machine is no difference.
+ENVIRONMENT = {"ETCDCTL_API": "3", "PATH": os.environ["PATH"], "ETCDCTL_COMMAND_TIMEOUT": "200s",
+               "ETCDCTL_DIAL_TIMEOUT": "100s"}
 
 
 @dataclass
@@ -202,7 +205,7 @@ class Side:
 
     def run(self, case):
         words = re.sub(r"@LEASE(\d)", lambda m: f"{self.leases[int(m[1]) - 1]:x}", case.words)
-        environment = {"ETCDCTL_API": "3", "PATH": os.environ["PATH"], **dict(case.environment)}
+        environment = {**ENVIRONMENT, **dict(case.environment)}
         return subprocess.run(
             [self.binary, f"--endpoints={self.server.endpoint}", *words.split()],
             input=case.stdin.encode(), capture_output=True, env=environment, check=False,
@@ -210,12 +213,11 @@ class Side:
 
     def watch(self, count, words, revision):
         """The first `count` lines of a watch's output and its exit code after SIGINT."""
-        environment = {"ETCDCTL_API": "3", "PATH": os.environ["PATH"]}
         process = subprocess.Popen(
             [self.binary, f"--endpoints={self.server.endpoint}",
              *shlex.split(words.replace("@REV", str(revision)))],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            env=environment, text=True)
+            env=ENVIRONMENT, text=True)
         lines = [process.stdout.readline() for _ in range(count)]
         process.send_signal(signal.SIGINT)
         process.communicate()

@@ -4,6 +4,7 @@ Used by the Python suites. A server is ready when its log says so; nothing here 
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,16 +18,30 @@ READY = b"ready to serve client requests"
 BACKENDS = ("memory", "lmdb", "rocksdb")
 
 
+def _ports_below_the_ephemeral():
+    """Ports of which the system gives none to outgoing connections: a server that comes back to its
+    port, or is slow to take it, would find it in use by somebody's client."""
+    try:
+        low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        low = 32768
+    return range(10_000, low) if low > 12_000 else range(1024, 65_536)
+
+
 def free_ports(count):
     """Ports that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+    ports = []
+    candidates = _ports_below_the_ephemeral()
+    while len(ports) < count:
+        port = random.SystemRandom().choice(candidates)  # not by a test's own seed
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in ports:
+            ports.append(port)
+    return ports
 
 
 def quorate_binary():

@@ -50,7 +50,9 @@ class SmallDisk:
         os.rmdir(self.root)
 
     def remount(self, options):
-        subprocess.run(["mount", "-o", f"remount,{options}", self.root], check=True)
+        # All named: what the system says of the mount does not hold in a user namespace.
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"remount,{options}", "none", self.root],
+                       check=True)
 
     def fill(self):
         with open(Path(self.root, "ballast"), "wb", buffering=0) as more:

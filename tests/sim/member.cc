@@ -57,7 +57,7 @@ absl::Status Member::Bootstrap(const std::vector<Entry>& entries) {
   log_options.segment_bytes = config().log_segment_bytes;
   QR_RETURN_IF_ERROR(disk_->MakeDirs(config().log_dir));
   QR_ASSIGN_OR_RETURN(const std::unique_ptr<log::LogStore> log,
-                      log::CreateSegmentedLog(log_options, {config().member, config().cluster}));
+                      log::CreateSegmentedLog(log_options, options_.identity));
   const HardState state{Term(1), MemberId(0), LogIndex(entries.size())};
   QR_RETURN_IF_ERROR(log->Append(entries, &state));
   return log->Sync();

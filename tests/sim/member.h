@@ -37,6 +37,7 @@ class Member {
   struct Options {
     Place place = 0;
     server::ServerConfig config;
+    log::LogIdentity identity;
     int64_t clock_gain_ppm = 0;
   };
   struct DiskSpeed {
@@ -71,6 +72,7 @@ class Member {
   SimClock& clock() { return clock_; }
   Place place() const { return options_.place; }
   const server::ServerConfig& config() const { return options_.config; }
+  MemberId id() const { return options_.identity.member; }
   void SetDiskSpeed(const DiskSpeed& speed) { disk_speed_ = speed; }
 
   // --- clients; the member must be running

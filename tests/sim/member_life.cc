@@ -147,8 +147,15 @@ void MemberLife::BuildLoops() {
 
 void MemberLife::BuildServices() {
   ids_ = std::make_unique<server::IdGenerator>(data_.identity.member, inputs_.clock->WallNs());
-  context_ = {inputs_.config, inputs_.clock, loop_.get(),          backend_writer_.get(),
-              workers_.get(), ids_.get(),    data_.identity.member};
+  context_.config = inputs_.config;
+  context_.clock = inputs_.clock;
+  context_.loop = loop_.get();
+  context_.backend_writer = backend_writer_.get();
+  context_.workers = workers_.get();
+  context_.ids = ids_.get();
+  context_.peer_calls = &no_http_;
+  context_.leader_streams = &leader_streams_;
+  context_.member = data_.identity.member;
   server::AddKvService(&context_, &services_);
   server::AddWatchService(&context_, &streams_, &services_);
   server::AddLeaseService(&context_, &services_);

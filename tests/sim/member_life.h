@@ -78,6 +78,17 @@ class MemberLife {
   std::unique_ptr<server::WorkerPool> workers_;
   std::unique_ptr<server::ReplicaLoop> loop_;
   std::unique_ptr<server::IdGenerator> ids_;
+  // Followers' questions about leases find no leader here: the simulated network carries raft
+  // alone.
+  class NoHttp final : public server::HttpCaller {
+   public:
+    void Call(server::HttpCall,
+              std::function<void(absl::StatusOr<server::HttpAnswer>)> done) override {
+      done(absl::UnavailableError("no HTTP between simulated members"));
+    }
+  };
+  NoHttp no_http_;
+  server::LeaderStreams leader_streams_;
   server::ServiceContext context_;
   transport::ServiceTable services_;
 };

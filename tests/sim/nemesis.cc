@@ -132,7 +132,7 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     Member* member = AnyRunning();
     if (member == nullptr || world->members().size() < 2 || !Comes(rates.transfer)) return;
     world->Saw("transfers asked");
-    const MemberId to = Any()->config().member;
+    const MemberId to = Any()->id();
     member->life().loop().Run(
         [to](server::Replica& replica) { (void)replica.TransferLeadership(to); });
     member->Wake();

@@ -129,13 +129,16 @@ server::ServerConfig ConfigOf(const Plan& plan, Place place) {
   config.log_dir = config.data_dir + "/member/log";
   config.backend_dir = config.data_dir + "/member/backend";
   config.advertise_peer_urls = {PeerUrl(place)};
+  return config;
+}
+
+log::LogIdentity IdentityOf(const Plan& plan, Place place) {
+  const std::string& token = plan.config.initial_cluster_token;
   std::vector<MemberId> ids;
   for (Place i = 0; i < plan.members; ++i) {
-    ids.push_back(server::ComputeMemberId({PeerUrl(i)}, config.initial_cluster_token));
+    ids.push_back(server::ComputeMemberId({PeerUrl(i)}, token));
   }
-  config.member = server::ComputeMemberId({PeerUrl(place)}, config.initial_cluster_token);
-  config.cluster = server::ComputeClusterId(ids);
-  return config;
+  return {server::ComputeMemberId({PeerUrl(place)}, token), server::ComputeClusterId(ids)};
 }
 
 }  // namespace quorate::sim

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "server/bootstrap.h"
 #include "server/config.h"
 #include "tests/sim/member.h"
 #include "tests/sim/network.h"
@@ -58,5 +59,6 @@ Plan DrawPlan(uint64_t seed, const PlanWishes& wishes, Random* random);
 
 // The configuration of member `place` of a cluster as planned.
 server::ServerConfig ConfigOf(const Plan& plan, Place place);
+log::LogIdentity IdentityOf(const Plan& plan, Place place);
 
 }  // namespace quorate::sim

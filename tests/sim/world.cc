@@ -47,7 +47,8 @@ World::World(const Plan& plan, Kernel* kernel)
     options.place = place;
     options.config = ConfigOf(plan, place);
     options.clock_gain_ppm = plan.clock_gain_ppm[place];
-    place_of_[options.config.member] = place;
+    options.identity = IdentityOf(plan, place);
+    place_of_[options.identity.member] = place;
     members_.push_back(std::make_unique<Member>(
         kernel, options, this,
         [this](Member& from, consensus::Message message) { Post(from, std::move(message)); }));
@@ -174,7 +175,7 @@ void World::Bootstrap() {
   std::vector<Entry> entries;
   for (const auto& member : members_) {
     etcdserverpb::Member described;
-    described.set_id(member->config().member.value());
+    described.set_id(member->id().value());
     described.add_peerurls(member->config().advertise_peer_urls.front());
     raftpb::ConfChange change;
     change.set_type(raftpb::ConfChangeAddNode);

@@ -121,9 +121,8 @@ void Peer::Detach(StreamKind kind, StreamWriter* writer_of_kind) {
   writer(kind) = nullptr;
   --streams_written_;
   Deactivate("stream " + std::string(StreamName(kind)), "the peer has hung up or takes no more");
-  // What was written to the lost connection may or may not have arrived.
-  ReportUnreachable();
-  OnQueued();
+  // What was written may or may not have arrived, and what waits may be old: raft says it anew.
+  DropQueue();
 }
 
 void Peer::PullStream(StreamKind kind, StreamEncoder* encoder, OutputBuffer* out,

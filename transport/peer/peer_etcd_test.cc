@@ -120,8 +120,10 @@ struct LogEnd {
     for (const auto& [from, message] : heard.messages) {
       highest = std::max(highest, message.term);
       for (const Entry& entry : message.entries) {
-        term = entry.term;
-        index = entry.index;
+        if (std::pair(entry.term, entry.index) > std::pair(term, index)) {
+          term = entry.term;
+          index = entry.index;
+        }
       }
     }
   }
@@ -171,23 +173,40 @@ bool HasPut(const TestMember::Heard& heard, const std::string& key, const std::s
   return false;
 }
 
-// We stand for election, are elected by etcd, and lead it through `appends` entries.
-void Lead(TestMember* member, const Members& members, uint64_t appends) {
-  member->set_on_message(nullptr);
-  LogEnd end(member->heard());
-  const Term term = end.highest.Next();
+// Stands for election in `term` with the log that ends at `end`. False when etcd has a longer log,
+// or a later term.
+bool Elected(TestMember* member, const Members& members, const LogEnd& end, Term term) {
   PeerMessage vote = TestMessage(raftpb::MsgVote, members.ours, members.etcd, end.index.value());
   vote.term = term;
   vote.log_term = end.term;
   // Of a transfer: so etcd votes although it leads.
   vote.context = Bytes::Static("CampaignTransfer");
   member->links().Send(members.etcd, {vote});
+  bool granted = false;
   REQUIRE(member->WaitFor([&](const TestMember::Heard& heard) {
-    return std::any_of(heard.messages.begin(), heard.messages.end(), [&](const auto& pair) {
-      return pair.second.type == raftpb::MsgVoteResp && pair.second.term == term &&
-             !pair.second.reject;
-    });
+    for (const auto& [from, message] : heard.messages) {
+      const bool answer = message.type == raftpb::MsgVoteResp && message.term == term;
+      if (answer) granted = !message.reject;
+      if (answer || message.term > term) return true;
+    }
+    return false;
   }));
+  return granted;
+}
+
+// Is elected by etcd, and leads it through `appends` entries.
+void Lead(TestMember* member, const Members& members, uint64_t appends) {
+  member->set_on_message(nullptr);
+  LogEnd end(member->heard());
+  Term term = end.highest.Next();
+  while (!Elected(member, members, end, term)) {
+    // It has written meanwhile: follow it into its next term, and stand again.
+    Follow(member);
+    REQUIRE(member->WaitFor([&](const auto& heard) { return LogEnd(heard).term > end.term; }));
+    member->set_on_message(nullptr);
+    end = LogEnd(member->heard());
+    term = end.highest.Next();
+  }
   // The first is told in full, the others continue it.
   const uint64_t first = end.index.value();
   for (uint64_t i = 0; i < appends; ++i) {

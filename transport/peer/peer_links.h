@@ -131,7 +131,7 @@ class PeerLinks {
   void Send(MemberId to, std::vector<PeerMessage> messages);
   // `message` is a MsgSnap with `to` set. `done` is called once, on the network thread: OK when the
   // peer has stored the state and taken the message. One at a time per peer: kUnavailable at once
-  // while another is under way.
+  // while another is under way. Not after Stop.
   void SendSnapshot(PeerMessage message, std::unique_ptr<SnapshotSource> source,
                     std::function<void(absl::Status)> done);
 

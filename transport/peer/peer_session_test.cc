@@ -114,6 +114,24 @@ TEST_CASE("a stream carries messages in chunks; a second one of its kind takes i
   read_until(&second, Encoded(message));
 }
 
+TEST_CASE("a stream that its peer stops reading is cut, and what waits for it is dropped") {
+  TestMember member(
+      kSelf, [](PeerLinksOptions* options) { options->io_timeout_ns = 50 * kNanosPerMilli; });
+  REQUIRE(member.links().AddPeer(kPeer, {"http://127.0.0.1:1"}).ok());
+  RawPeer stream(member.port());
+  REQUIRE(stream.Send(Text({.path = std::string(kPeerStream)})));
+  REQUIRE(stream.ReadSome().has_value());
+  // More than the sockets hold.
+  PeerMessage append = TestMessage(raftpb::MsgApp, kSelf, kPeer, 1);
+  append.entries.push_back(
+      {Term(7), LogIndex(2), EntryType::kNormal, Bytes::FromString(std::string(1'000'000, 'x'))});
+  member.links().Send(kPeer, std::vector<PeerMessage>(40, append));
+  REQUIRE(member.WaitFor([](const auto& heard) { return heard.unreachable.contains(kPeer); }));
+  const PeerStats stats = member.links().stats().front();
+  CHECK(stats.streams_written == 0);
+  CHECK(stats.sent_failures > 0);
+}
+
 TEST_CASE("POST /raft takes one message; what is wrong is answered in etcd's words") {
   TestMember member(kSelf);
   REQUIRE(member.links().AddPeer(kPeer, {"http://127.0.0.1:1"}).ok());

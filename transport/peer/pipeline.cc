@@ -20,6 +20,7 @@ class Pipeline::Lane final : public DialConnection::User {
 
   void Post(const PeerMessage& message) {
     const LinkContext& context = peer_->context();
+    if (url_ != peer_->url()) Stop();  // the kept connection leads to where the peer was
     if (connection_ == nullptr) {
       url_ = peer_->url();
       connection_ = DialConnection::Open(&context.dial, url_, context.options->io_timeout_ns, this);

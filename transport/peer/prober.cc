@@ -23,6 +23,7 @@ void Prober::ProbeLater() {
 
 void Prober::Probe() {
   const LinkContext& context = peer_->context();
+  if (url_ != peer_->url()) Hang();
   if (connection_ == nullptr) {
     url_ = peer_->url();
     connection_ = DialConnection::Open(&context.dial, url_, context.options->io_timeout_ns, this);

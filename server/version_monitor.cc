@@ -1,0 +1,145 @@
+#include "server/version_monitor.h"
+
+#include <chrono>
+#include <cstdio>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/text.h"
+#include "server/http_client.h"
+#include "server/thread_name.h"
+
+namespace quorate::server {
+namespace {
+
+constexpr char kLowestVersion[] = "3.0.0";
+constexpr auto kLookInterval = std::chrono::milliseconds(250);  // while nothing was decided
+constexpr int kLooksPerCheck = 16;                              // etcd's 4 s otherwise
+
+struct Version {
+  int major = 0;
+  int minor = 0;
+  auto operator<=>(const Version&) const = default;
+};
+
+std::optional<Version> Parse(const std::string& text) {
+  Version version;
+  int patch = 0;
+  if (std::sscanf(text.c_str(), "%d.%d.%d", &version.major, &version.minor, &patch) < 2) {
+    return std::nullopt;
+  }
+  return version;
+}
+
+std::optional<std::string> AskForVersion(const std::string& url) {
+  const absl::StatusOr<HttpAnswer> answer = CallHttp({.url = url, .path = "/version"});
+  if (!answer.ok() || answer->status != 200) return std::nullopt;
+  const nlohmann::json body = nlohmann::json::parse(answer->body, nullptr, false);
+  if (!body.is_object()) return std::nullopt;
+  const auto found = body.find("etcdserver");
+  if (found == body.end() || !found->is_string()) return std::nullopt;
+  return found->get<std::string>();
+}
+
+}  // namespace
+
+std::optional<std::string> LowestVersion(const std::vector<std::optional<std::string>>& versions) {
+  std::optional<Version> lowest;
+  for (const std::optional<std::string>& text : versions) {
+    const std::optional<Version> version = text ? Parse(*text) : std::nullopt;
+    if (!version) return std::nullopt;
+    if (!lowest || *version < *lowest) lowest = version;
+  }
+  if (!lowest) return std::nullopt;
+  return StrCat(lowest->major, ".", lowest->minor, ".0");
+}
+
+std::optional<std::string> DecideVersion(const std::string& present,
+                                         const std::optional<std::string>& lowest) {
+  if (present.empty()) return lowest.value_or(kLowestVersion);
+  if (!lowest || !(Parse(present) < Parse(*lowest))) return std::nullopt;
+  return lowest;
+}
+
+void VersionMonitor::Start() {
+  thread_ = std::thread([this] {
+    SetThreadName("version");
+    Main();
+  });
+}
+
+void VersionMonitor::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  stop_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void VersionMonitor::Main() {
+  for (int looks = 0;; ++looks) {
+    {
+      std::unique_lock lock(mutex_);
+      if (stop_.wait_for(lock, kLookInterval, [this] { return stopping_; })) return;
+    }
+    const bool decided = context_->loop->counters().version_decided.load();
+    if (!decided || looks % kLooksPerCheck == 0) Look();
+  }
+}
+
+void VersionMonitor::Look() {
+  if (!context_->loop->counters().leads.load()) return;
+  struct State {
+    std::vector<etcdserverpb::Member> members;
+    std::string version;
+  };
+  auto state = std::make_shared<std::promise<State>>();
+  std::future<State> asked = state->get_future();
+  context_->loop->Run([state](Replica& replica) {
+    state->set_value({replica.engine().members(), replica.engine().cluster_version()});
+  });
+  if (asked.wait_for(std::chrono::seconds(5)) != std::future_status::ready) return;
+  const State now = asked.get();
+  if (!now.version.empty() && Parse(now.version) >= Parse(kClusterVersion)) return;
+  const std::optional<std::string> next =
+      DecideVersion(now.version, LowestVersion(AskAll(now.members)));
+  if (next) Propose(*next);
+}
+
+std::vector<std::optional<std::string>> VersionMonitor::AskAll(
+    const std::vector<etcdserverpb::Member>& members) {
+  std::vector<std::optional<std::string>> versions;
+  for (const etcdserverpb::Member& member : members) {
+    if (MemberId(member.id()) == context_->member) {
+      versions.emplace_back(kEtcdVersion);
+      continue;
+    }
+    std::optional<std::string> version;
+    for (const std::string& url : member.peerurls()) {
+      if (!version) version = AskForVersion(url);
+    }
+    versions.push_back(std::move(version));
+  }
+  return versions;
+}
+
+void VersionMonitor::Propose(const std::string& version) {
+  etcdserverpb::InternalRaftRequest request;
+  const uint64_t id = context_->ids->Next();
+  request.mutable_header()->set_id(id);
+  request.mutable_cluster_version_set()->set_ver(version);
+  auto done = std::make_shared<std::promise<void>>();
+  Proposal proposal;
+  proposal.payload = Bytes::FromString(request.SerializeAsString());
+  proposal.id = RequestId(id);
+  proposal.waiter.deadline_ns =
+      context_->clock->MonotonicNs() + context_->config->RequestTimeoutNs();
+  proposal.waiter.done = [done](const engine::Reply&) { done->set_value(); };
+  if (!context_->loop->Propose(std::move(proposal))) return;
+  // Or else the next look proposes it again.
+  done->get_future().wait_for(std::chrono::nanoseconds(context_->config->RequestTimeoutNs()));
+}
+
+}  // namespace quorate::server
