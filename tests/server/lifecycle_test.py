@@ -110,6 +110,8 @@ def log_and_notification(backend):
         server.environment = {"NOTIFY_SOCKET": path}
         with server:
             assert notified.recv(100) == b"READY=1"
+            while "successfully notified init daemon" not in server.log_tail(100_000):
+                pass  # told by another thread than the one that waits for signals
             server.stop()
             found = messages(server)
     ready = READY.decode()
