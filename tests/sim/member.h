@@ -3,6 +3,7 @@
 // is how threads take turns here. A slow disk is a long delay before the log writer's turn.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -70,6 +71,9 @@ class Member {
   // checksum tells: damage to the very last record looks like a write that a crash tore.
   enum class Damage { kBitRot, kMisdirectedWrite };
   void DamageDisk(Damage damage);
+  // Its raft takes back what was durable behind `index`: a newer leader has other entries there.
+  // Until the log has them, it may hold either after a crash.
+  void TakesBack(LogIndex index) { promise_.last = std::min(promise_.last, index); }
   bool damaged() const { return damaged_ || disk_->counts().misdirected != 0; }
   // The disk forgets everything: a new machine under the old name.
   void WipeDisk();

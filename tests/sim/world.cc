@@ -104,7 +104,7 @@ void World::AfterStep(Member& member) {
   Memory& memory = memories_[member.place()];
   if (memory.epoch != member.epoch()) {
     memory.epoch = member.epoch();
-    memory.commit = LogIndex(0);
+    memory.commit = memory.durable = LogIndex(0);
     memory.engine.Restarted();
   }
   if (raft.commit() < memory.commit) {
@@ -112,6 +112,9 @@ void World::AfterStep(Member& member) {
                 raft.commit().value()));
   }
   memory.commit = raft.commit();
+  const LogIndex durable = raft.status().durable;
+  if (durable < memory.durable) member.TakesBack(durable);
+  memory.durable = durable;
   if (raft.role() == consensus::Role::kLeader && memory.role != consensus::Role::kLeader) {
     Saw("leaders");
   }

@@ -65,6 +65,7 @@ class World final : public Judge {
     uint64_t epoch = 0;
     Term term;
     LogIndex commit;
+    LogIndex durable;
     consensus::Role role = consensus::Role::kFollower;
     engine::EngineInvariants engine;
     const engine::Engine* engine_seen = nullptr;
