@@ -15,9 +15,9 @@ from servers import free_ports
 class Proxy:
     def __init__(self):
         self._lock = threading.Lock()
-        self._connections = []  # (from id or None, to name, sockets)
+        self._connections = []  # (from id in hex or None, to name, sockets)
         self._ids = {}  # member id in hex -> name
-        self._cut = set()  # (from name or None for anybody, to name)
+        self._cut = set()  # (from name, to name)
         self._delay_s = {}  # to name -> seconds per piece
         self._drop = {}  # to name -> probability per piece that the connection breaks
         self._listeners = []
@@ -49,7 +49,7 @@ class Proxy:
     def cut(self, source, to):
         with self._lock:
             self._cut.add((source, to))
-        self._break(lambda s, t: (s, t) == (source, to))
+        self._break(lambda s, t: (self._ids.get(s), t) == (source, to))
 
     def delay(self, name, seconds):
         self._delay_s[name] = seconds
@@ -92,9 +92,9 @@ class Proxy:
                     return
                 head += piece
             found = re.search(rb"(?i)x-server-from: *([0-9a-f]+)", head)
-            source = self._ids.get(found[1].decode()) if found else None
+            source = found[1].decode() if found else None
             with self._lock:
-                if (source, name) in self._cut:
+                if (self._ids.get(source), name) in self._cut:
                     return
             target = socket.create_connection(("127.0.0.1", port))
             connection = (source, name, (dialler, target))
