@@ -270,7 +270,7 @@ class Chaos {
 TEST_CASE("a group keeps its promises whatever happens, and works again when it heals") {
   const uint64_t seed = TestSeed();
   Chaos::Seen seen;
-  for (uint64_t round = 0; round < 40; ++round) {
+  for (uint64_t round = 0; round < 60; ++round) {
     const uint64_t voters = round % 2 == 0 ? 3 : 5;
     CAPTURE(seed, round, voters);
     Chaos chaos(seed * 1000 + round, voters);

@@ -405,6 +405,21 @@ TEST_CASE("thesis 10.2.1: a leader sends before it has written, and counts itsel
   CHECK(group.raft(1).commit() == group.raft(1).last_index());
 }
 
+TEST_CASE(
+    "thesis 10.2.1: a sync of entries that were replaced meanwhile says nothing of the new ones") {
+  Alone follower;
+  follower.Receive(AppendOf(2, 1, 3, {NewEntry(2, 4), NewEntry(2, 5)}, 3));
+  follower.raft().TakeOutput();  // on its way to the disk
+  follower.Receive(AppendOf(3, 1, 3, {NewEntry(3, 4), NewEntry(3, 5)}, 5));
+  follower.raft().TakeOutput();
+  follower.raft().Durable(LogIndex(5), Term(2));
+  CHECK(follower.raft().status().durable == LogIndex(3));
+  CHECK(follower.raft().TakeOutput().committed.empty());
+  follower.raft().Durable(LogIndex(5), Term(3));
+  CHECK(follower.raft().status().durable == LogIndex(5));
+  CHECK(follower.raft().TakeOutput().committed.size() == 2);
+}
+
 TEST_CASE("thesis 10.2.1: a leader commits what a quorum without it has on disk") {
   TestGroup group(1);
   group.AddAll(TestConf({1, 2, 3}));

@@ -4,6 +4,7 @@
 #include "consensus/raft.h"
 
 #include <catch2/catch.hpp>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -140,6 +141,53 @@ TEST_CASE("memory holds a tail of the log for the others, and a member alone hol
   CHECK(group.at(3).raft().commit() == group.raft(1).commit());
   CHECK(group.at(1).entries_read() >= 40);
   CHECK(group.at(1).entries_read() <= 60);
+}
+
+TEST_CASE(
+    "nothing is given out to apply while a snapshot is installed, and heartbeats are answered") {
+  TestGroup group(1);
+  group.AddAll(TestConf({1, 2, 3}));
+  Raft& raft = group.raft(2);
+  const auto from_leader = [](MessageType type) {
+    return Message{.type = type, .to = MemberId(2), .from = MemberId(1), .term = Term(2)};
+  };
+  Message append = from_leader(MessageType::kAppend);
+  append.log_term = Term(1);
+  append.index = LogIndex(3);
+  append.entries = {{Term(2), LogIndex(4), EntryType::kNormal, Bytes()}};
+  append.commit = LogIndex(4);
+  raft.Receive(append);
+  Message snapshot = from_leader(MessageType::kSnapshot);
+  const SnapshotMeta meta{LogIndex(9), Term(2), TestConf({1, 2, 3})};
+  snapshot.snapshot = std::make_shared<const SnapshotMeta>(meta);
+  raft.Receive(snapshot);
+  const Output asked = raft.TakeOutput();
+  REQUIRE(asked.install);
+  CHECK(asked.install->from == MemberId(1));
+  CHECK(asked.append.size() == 1);
+
+  raft.Durable(LogIndex(4), Term(2));
+  raft.Receive(from_leader(MessageType::kHeartbeat));
+  for (int i = 0; i < 30; ++i) raft.Tick();  // no campaign either
+  const Output meanwhile = raft.TakeOutput();
+  CHECK(meanwhile.committed.empty());
+  REQUIRE(meanwhile.messages.size() == 1);
+  CHECK(meanwhile.messages[0].type == MessageType::kHeartbeatResponse);
+  CHECK_FALSE(raft.HasOutput());
+
+  SECTION("installed, it goes on from there") {
+    raft.SnapshotInstalled(meta);
+    CHECK(raft.commit() == LogIndex(9));
+    CHECK(raft.last_index() == LogIndex(9));
+    const Output after = raft.TakeOutput();
+    CHECK(after.committed.empty());
+    REQUIRE(after.messages.size() == 1);
+    CHECK(after.messages[0].index == LogIndex(9));
+  }
+  SECTION("abandoned, it goes on as before") {
+    raft.SnapshotAbandoned(meta);
+    CHECK(raft.TakeOutput().committed.size() == 1);
+  }
 }
 
 TEST_CASE("messages that cannot be used are passed over") {

@@ -37,6 +37,8 @@ constexpr std::array<double, count> Doubling(double first) {
   return bounds;
 }
 constexpr auto kDiskBounds = Doubling<14>(0.001);
+constexpr auto kHashBounds = Doubling<15>(0.01);
+constexpr auto kDefragBounds = Doubling<13>(0.1);
 constexpr auto kStageBounds = Doubling<20>(0.000004);
 constexpr double kHandlingBounds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
 constexpr double kSecond = 1e9;
@@ -351,6 +353,31 @@ void RpcMetrics::Write(Detail detail, MetricsText* out) const {
                Load(bytes_sent_));
 }
 
+const RpcMetrics::PerMethod& RpcMetrics::Maintenance(std::string_view name) const {
+  const auto at = std::find_if(methods_.begin(), methods_.end(), [&](const auto& method) {
+    return method->service == "etcdserverpb.Maintenance" && method->name == name;
+  });
+  QR_CHECK(at != methods_.end());
+  return **at;
+}
+
+void RpcMetrics::WriteMaintenance(MetricsText* out) const {
+  const auto times = [&](const char* name, const char* help, std::string_view method,
+                         std::span<const double> bounds) {
+    out->Family(name, Type::kHistogram, help);
+    out->HistogramSample({}, Maintenance(method).took.Snapshot(), bounds, kSecond);
+  };
+  times("etcd_mvcc_hash_duration_seconds", "Hashes of the whole store.", "Hash", kHashBounds);
+  times("etcd_mvcc_hash_rev_duration_seconds", "Hashes at a revision.", "HashKV", kHashBounds);
+  times("etcd_disk_backend_defrag_duration_seconds", "Defragmentations.", "Defragment",
+        kDefragBounds);
+  const PerMethod& defragment = Maintenance("Defragment");
+  double handled = 0;
+  for (const auto& count : defragment.handled) handled += Load(count);
+  out->Gauge("etcd_disk_defrag_inflight", "Defragmentations under way.",
+             std::max(0.0, Load(defragment.started) - handled));
+}
+
 void HealthCheckCounts::Add(std::string_view name, Outcome outcome) {
   const auto at = std::find(names_.begin(), names_.end(), name);
   QR_CHECK(at != names_.end());
@@ -388,6 +415,7 @@ std::string FormatMetrics(const MetricsSources& sources, const EngineView& view)
   sources.rpc->Write(sources.config->extensive_metrics ? RpcMetrics::Detail::kExtensive
                                                        : RpcMetrics::Detail::kBasic,
                      &out);
+  sources.rpc->WriteMaintenance(&out);
   WriteOwn(sources, &out);
   WriteProcess(&out);
   return out.text();

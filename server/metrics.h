@@ -35,6 +35,8 @@ class RpcMetrics final : public transport::RpcObserver {
 
   enum class Detail { kBasic, kExtensive };
   void Write(Detail detail, MetricsText* out) const;
+  // What etcd measures by itself and is one call here: hashes and defragmentation.
+  void WriteMaintenance(MetricsText* out) const;
 
  private:
   static constexpr size_t kCodes = 17;
@@ -45,6 +47,7 @@ class RpcMetrics final : public transport::RpcObserver {
     ConcurrentHistogram took;
   };
   PerMethod& Of(const transport::Method& method);
+  const PerMethod& Maintenance(std::string_view name) const;
 
   std::vector<std::unique_ptr<PerMethod>> methods_;
   absl::flat_hash_map<const transport::Method*, PerMethod*> by_method_;

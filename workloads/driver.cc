@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/status_util.h"
 #include "base/text.h"
+#include "base/thread_turns.h"
 #include "workloads/value.h"
 #include "workloads/wire.h"
 
@@ -101,6 +102,8 @@ Driver::Driver(const Workload& workload, DriverOptions options)
           changed_ = true;
           condition_.notify_one();
         }));
+    // Latencies would else tell how long a thread with work of its own let this one wait.
+    if (i < static_cast<size_t>(options_.threads)) workers_.back()->Do(AskForShortTurns);
   }
 }
 

@@ -150,7 +150,8 @@ CLUSTER = [
     new("member list -w table"), line("member list -w protobuf"), new("member list --hex"),
     new("member list --hex -w json"), new("member list --hex -w fields"),
     new("member list --consistency=s"), wrong("member list --consistency=x", new=True),
-    line("alarm list"), line("alarm list -w json"), line("alarm list -w fields"),
+    line("alarm list"), line("alarm list -w json"),
+    new("alarm list -w fields"),  # 3.4 falls over it
     line("alarm disarm"), line("alarm disarm -w json"),
     new("defrag"), new("defrag --cluster"), wrong("version"), wrong("fly"),
     wrong("get a --command-timeout=fast"),
@@ -161,9 +162,11 @@ CLUSTER = [
 WATCHES = [
     (14, "watch w --prefix --rev=@REV"), (8, "watch w/1 --rev=@REV"),
     (12, "watch w/1 --rev=@REV --prev-kv"), (8, "watch w/1 w/3 --rev=@REV"),
-    (1, "watch w/1 --rev=@REV -w json"), (1, "watch w --prefix --rev=@REV -w json --prev-kv"),
     (10, "watch w/1 --rev=@REV -w fields"), (8, "watch --rev=@REV w/1 --hex"),
     (2, 'watch w/1 --rev=@REV -- sh -c echo\\ $ETCD_WATCH_EVENT_TYPE:$ETCD_WATCH_KEY'),
+]
+WATCHES_NEW = [  # 3.4 has no CancelReason
+    (1, "watch w/1 --rev=@REV -w json"), (1, "watch w --prefix --rev=@REV -w json --prev-kv"),
 ]
 WATCHED = ["put w/1 one", "put w/2 two", "put w/1 more", "del w/1 --prev-kv", "put w/9 nine"]
 
@@ -311,7 +314,7 @@ class Comparison:
         self.run([Line(words) for words in WATCHED])
         revision = json.loads(self.sides[0].run(Line("get w -w json")).stdout)["header"]["revision"]
         revision -= len(WATCHED) - 1
-        for count, words in WATCHES:
+        for count, words in WATCHES + (WATCHES_NEW if self.with_new else []):
             expected, got = (side.watch(count, words, revision) for side in self.sides)
             self.lines += 1
             if expected != got:

@@ -113,6 +113,9 @@ def values(server, client, found):
     call = {"grpc_service": "etcdserverpb.KV", "grpc_method": "Put", "grpc_type": "unary"}
     assert value("grpc_server_handled_total", grpc_code="OK", **call) == 2
     assert value("grpc_server_started_total", **call) == 2
+    assert value("etcd_disk_backend_defrag_duration_seconds_count") == 1
+    assert value("etcd_disk_defrag_inflight") == 0
+    assert value("etcd_mvcc_hash_rev_duration_seconds_bucket", le="+Inf") == 1
     line = ('grpc_server_handled_total{grpc_code="OK",grpc_method="Put",'
             'grpc_service="etcdserverpb.KV",grpc_type="unary"} 2')
     assert line in get(server, "/metrics")[1].splitlines()
@@ -141,6 +144,8 @@ def main():
         for key in (b"a", b"b"):
             client.KV.Put(etcd.PutRequest(key=key, value=b"1"))
         client.KV.DeleteRange(etcd.DeleteRangeRequest(key=b"a"))
+        client.Maintenance.Defragment(etcd.DefragmentRequest())
+        client.Maintenance.HashKV(etcd.HashKVRequest())
         member = client.Maintenance.Status(etcd.StatusRequest()).header.member_id
         client.Maintenance.Alarm(etcd.AlarmRequest(
             action=etcd.AlarmRequest.ACTIVATE, memberID=member, alarm=etcd.CORRUPT))
