@@ -17,6 +17,7 @@ from servers import Server, quorate_binary
 from stubs import Client, etcd
 
 LIMIT_S = 120
+BETWEEN_LOOKS = threading.Event()  # never set
 SILENT = set()  # names of members that are stopped or cut off: the load does not wait for them
 
 
@@ -29,7 +30,7 @@ def wait_for(condition, what):
             return value
         if time.monotonic() > end:
             raise AssertionError(f"no {what} within {LIMIT_S} s")
-        time.sleep(0.02)  # between two looks
+        BETWEEN_LOOKS.wait(0.02)
 
 
 class Cluster:
@@ -254,7 +255,7 @@ class Load:
                     self._read(self._client(targets[(turn + 1) % len(targets)]))
                     break
                 self.failures += 1
-                time.sleep(0.01)  # not to spin on a member that is down
+                self._stop.wait(0.01)  # not to spin on a member that is down
 
     def _write(self, client, key, value):
         put = etcd.TxnRequest(success=[

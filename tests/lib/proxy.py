@@ -7,7 +7,6 @@ import re
 import select
 import socket
 import threading
-import time
 
 from servers import free_ports
 
@@ -120,5 +119,5 @@ class Proxy:
                 if not piece or random.random() < self._drop.get(name, 0):
                     return
                 if name in self._delay_s:
-                    time.sleep(self._delay_s[name])  # the fault itself
+                    threading.Event().wait(self._delay_s[name])  # the fault itself
                 ends[sock].sendall(piece)
