@@ -70,8 +70,11 @@ def main():
     parser.add_argument("--base-port", type=int, default=23790,
                         help="members take this and the next port, 10 higher each")
     parser.add_argument("--binary", default=ROOT / "build" / "bin" / "quorate", type=Path)
-    parser.add_argument("flags", nargs="*", help="for every member, after --")
-    options = parser.parse_args()
+    parser.epilog = "What follows -- is given to every member."
+    own, flags = sys.argv[1:], []
+    if "--" in own:
+        own, flags = own[: own.index("--")], own[own.index("--") + 1 :]
+    options = parser.parse_args(own)
     folder = Path(options.data or tempfile.mkdtemp(prefix="quorate-cluster-"))
     initial = ",".join(f"m{i}=http://127.0.0.1:{options.base_port + 10 * i + 1}"
                        for i in range(options.size))
@@ -81,7 +84,7 @@ def main():
         # In a group of its own: Ctrl-C reaches this program alone, which stops them in order.
         process = subprocess.Popen(
             member_command(options.binary, folder, name, index, options.base_port, initial, "new",
-                           options.flags),
+                           flags),
             stderr=subprocess.PIPE, start_new_session=True)
         ready = threading.Event()
         pump = threading.Thread(target=print_log,
