@@ -114,7 +114,8 @@ class FaultFileEnv::OpenFile final : public File {
     if (!data.empty()) {
       ++env_->counts_.writes;
       env_->counts_.bytes_written += data.size();
-      node_->content.Write(offset, std::move(data));
+      const uint64_t place = env_->LandingPlace(path_, offset, data.size(), node_->size());
+      node_->content.Write(place, std::move(data));
       if (mode_ == WriteMode::kDataSync) QR_RETURN_IF_ERROR(SyncLastWrite());
     }
     return full ? DiskFull("write", path_) : absl::OkStatus();
@@ -228,6 +229,11 @@ void FaultFileEnv::FailSyncs(SyncFault fault) {
 }
 
 void FaultFileEnv::HealSyncs() { FailSyncs({.count = 0}); }
+
+void FaultFileEnv::MisdirectWrites(Misdirection misdirection) {
+  std::lock_guard lock(mutex_);
+  misdirection_ = std::move(misdirection);
+}
 
 void FaultFileEnv::SetCapacityBytes(uint64_t capacity_bytes) {
   std::lock_guard lock(mutex_);
@@ -413,6 +419,18 @@ uint64_t FaultFileEnv::FreeBytes() const {
   if (capacity_bytes_ == UINT64_MAX) return UINT64_MAX / 2;  // room to add a size without overflow
   const uint64_t used = root_->TotalBytes();
   return used >= capacity_bytes_ ? 0 : capacity_bytes_ - used;
+}
+
+uint64_t FaultFileEnv::LandingPlace(const std::string& path, uint64_t offset, uint64_t size,
+                                    uint64_t end) {
+  if (misdirection_.count == 0 || path.find(misdirection_.path_part) == std::string::npos) {
+    return offset;
+  }
+  const uint64_t place = offset + static_cast<uint64_t>(misdirection_.shift_bytes);
+  if (misdirection_.shift_bytes < 0 ? place > offset : place + size > end) return offset;
+  --misdirection_.count;
+  ++counts_.misdirected;
+  return place;
 }
 
 bool FaultFileEnv::SyncFails(const std::string& path) {

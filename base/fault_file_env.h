@@ -55,6 +55,16 @@ class FaultFileEnv final : public FileEnv {
   // Damage: inverts bit 0-7 of one byte that is there. kNotFound or kOutOfRange when it is not.
   absl::Status FlipBit(const std::string& path, uint64_t offset, int bit);
 
+  // Damage: the next `count` writes of files whose paths contain `path_part` land that far from
+  // their place, and nobody is told. One that would land before the file's start or behind its end
+  // goes right.
+  struct Misdirection {
+    std::string path_part;
+    int64_t shift_bytes = 0;
+    uint64_t count = 1;
+  };
+  void MisdirectWrites(Misdirection misdirection);  // replaces the previous one
+
   // What happened so far, over all lives.
   struct Counts {
     uint64_t writes = 0;
@@ -62,6 +72,7 @@ class FaultFileEnv final : public FileEnv {
     uint64_t syncs = 0;  // successful ones of files, data-sync writes included
     uint64_t dir_syncs = 0;
     uint64_t crashes = 0;
+    uint64_t misdirected = 0;
   };
   Counts counts() const;
 
@@ -95,6 +106,7 @@ class FaultFileEnv final : public FileEnv {
   uint64_t FreeBytes() const;
   bool SyncFails(const std::string& path);
   void SettleEntries();
+  uint64_t LandingPlace(const std::string& path, uint64_t offset, uint64_t size, uint64_t end);
 
   mutable std::mutex mutex_;
   NodePtr root_;
@@ -103,6 +115,7 @@ class FaultFileEnv final : public FileEnv {
   std::map<const Node*, uint64_t> locks_;  // locked files, looked up only
   uint64_t next_lock_ = 1;
   SyncFault sync_fault_{.count = 0};
+  Misdirection misdirection_{.count = 0};
   uint64_t capacity_bytes_ = UINT64_MAX;
   Counts counts_;
 };

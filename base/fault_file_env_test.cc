@@ -232,6 +232,19 @@ TEST_CASE("A full disk takes what fits and says so") {
   REQUIRE(file->Preallocate(100).ok());
 }
 
+TEST_CASE("misdirected writes land elsewhere in silence, and only where there is room") {
+  FaultFileEnv env;
+  const auto file = DurableFile(&env, "/f", "0123456789");
+  env.MisdirectWrites({.path_part = "/f", .shift_bytes = 4, .count = 1});
+  REQUIRE(Write(file.get(), 8, "ab").ok());  // would end behind the file: goes right
+  REQUIRE(Content(&env, "/f") == "01234567ab");
+  REQUIRE(Write(file.get(), 0, "XY").ok());
+  REQUIRE(Content(&env, "/f") == "0123XY67ab");
+  REQUIRE(Write(file.get(), 0, "Z").ok());  // there was one only
+  REQUIRE(Content(&env, "/f") == "Z123XY67ab");
+  REQUIRE(env.counts().misdirected == 1);
+}
+
 TEST_CASE("A flipped bit stays flipped over crashes") {
   Random random(TestSeed());
   FaultFileEnv env;

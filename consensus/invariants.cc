@@ -235,7 +235,11 @@ absl::Status RaftInvariants::Sent(const Message& message) {
   return violation_.empty() ? absl::OkStatus() : absl::InternalError(violation_);
 }
 
-void RaftInvariants::Crashed(MemberId id) { members_[id].crashed = true; }
+void RaftInvariants::Crashed(MemberId id, LogIndex durable) {
+  Member& member = members_[id];
+  member.crashed = true;
+  member.durable = std::max(member.durable, durable);
+}
 
 void RaftInvariants::Forget() {
   if (history_.size() < 2 * kRemembered) return;

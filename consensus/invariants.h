@@ -26,7 +26,8 @@ class RaftInvariants {
   // A message leaves its sender: votes are promises, also beyond a crash.
   absl::Status Sent(const Message& message);
   // The member lost its memory, and what was not durable; the next look at it is its restart.
-  void Crashed(MemberId id);
+  // `durable`: what its log has synced, of which raft may not have been told any more.
+  void Crashed(MemberId id, LogIndex durable = LogIndex(0));
 
   // The highest index that any member knew to be committed.
   LogIndex committed() const { return history_end_; }

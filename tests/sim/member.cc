@@ -1,8 +1,11 @@
 #include "tests/sim/member.h"
 
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <utility>
 
+#include "backends/kv/state_stream.h"
 #include "base/check.h"
 #include "base/status_util.h"
 
@@ -19,30 +22,118 @@ class Member::Peers final : public server::PeerSide {
   Peers(Member* member, PeerPost post) : member_(member), post_(std::move(post)) {}
 
   void Send(std::vector<consensus::Message> messages) override {
-    for (consensus::Message& message : messages) post_(*member_, std::move(message));
+    for (consensus::Message& message : messages) {
+      if (message.type == consensus::MessageType::kSnapshot) {
+        SendSnapshot(std::move(message));
+      } else {
+        post_(*member_, std::move(message), nullptr);
+      }
+    }
   }
   void PrepareSnapshot(MemberId peer) override {
-    member_->life_->loop().Run([peer](server::Replica& replica) {
-      replica.ReportSnapshot(peer, consensus::SnapshotResult::kFailed);
+    life().backend_writer().Run([this, peer](kv::KvBackend& backend) -> std::optional<Replaced> {
+      absl::StatusOr<server::MemberState::Prepared> prepared =
+          server::MemberState::Prepare(backend);
+      if (!prepared.ok()) {
+        member_->SnapshotSent(member_->epoch(), peer, consensus::SnapshotResult::kFailed);
+        return std::nullopt;
+      }
+      const consensus::SnapshotMeta meta = prepared->meta;
+      prepared_[peer] = *std::move(prepared);
+      life().loop().Run(
+          [peer, meta](server::Replica& replica) { replica.SnapshotReady(peer, meta); });
+      return std::nullopt;
     });
   }
+  // As server/cluster_peers.cc does it, but that one thread is both writers here.
   void Install(consensus::InstallRequest request) override {
-    member_->life_->loop().Run(
-        [meta = request.meta](server::Replica& replica) { replica.SnapshotAbandoned(meta); });
+    const consensus::SnapshotMeta meta = std::move(request.meta);
+    life().backend_writer().Run([this, meta](kv::KvBackend&) -> std::optional<Replaced> {
+      // A disk that fails here would end the whole simulation.
+      member_->disk().HealSyncs();
+      member_->disk().SetCapacityBytes(UINT64_MAX);
+      std::optional<server::MemberState::Installed> installed =
+          life().state().Install(meta, [this, &meta] {
+            server::LogTask task;
+            task.reset = server::LogReset{meta.index, meta.term, [] {}};
+            life().log_writer().Submit(std::move(task));
+            life().log_writer().Poll();
+          });
+      if (!installed) {
+        life().loop().Run([meta](server::Replica& replica) { replica.SnapshotAbandoned(meta); });
+        return std::nullopt;
+      }
+      const Replaced replaced{installed->backend.get(), meta.index};
+      life().loop().Run(
+          [this, meta, installed = *std::move(installed)](server::Replica& replica) mutable {
+            replica.SnapshotInstalled(meta, life().state().TakeOver(std::move(installed)));
+            ReleaseOld(replica);
+          });
+      return replaced;
+    });
   }
+  // A new life knows nothing of what the one before had prepared.
+  void Forget() { prepared_.clear(); }
   void MembersChanged(server::Replica&) override {}
   void Removed() override {}
 
  private:
+  using Replaced = server::BackendWriter::Replaced;
+
+  MemberLife& life() { return *member_->life_; }
+  void ReleaseOld(server::Replica& replica) {
+    if (life().state().ReleaseOld()) return;
+    replica.RunLater([this](server::Replica& later) { ReleaseOld(later); });
+  }
+  void SendSnapshot(consensus::Message message) {
+    const auto found = prepared_.find(message.to);
+    if (found == prepared_.end() || found->second.snapshot == nullptr ||
+        found->second.meta.index != message.snapshot->index) {
+      return member_->SnapshotSent(member_->epoch(), message.to,
+                                   consensus::SnapshotResult::kFailed);
+    }
+    kv::StateExporter exporter(std::move(found->second.snapshot));
+    prepared_.erase(found);
+    std::string state;
+    for (;;) {
+      const absl::StatusOr<std::string_view> piece = exporter.Read(64 << 10);
+      QR_CHECK(piece.ok());
+      if (piece->empty()) break;
+      state.append(*piece);
+    }
+    post_(*member_, std::move(message), std::make_shared<const std::string>(std::move(state)));
+  }
+
   Member* const member_;
   const PeerPost post_;
+  std::map<MemberId, server::MemberState::Prepared> prepared_;
 };
 
-Member::Member(Kernel* kernel, const Options& options, Judge* judge, PeerPost post)
+class Member::Http final : public server::HttpCaller {
+ public:
+  Http(Member* member, HttpPost post) : member_(member), post_(std::move(post)) {}
+  void Call(server::HttpCall call, HttpDone done) override {
+    // An answer that comes to a later life finds nobody.
+    post_(*member_, std::move(call),
+          [member = member_, epoch = member_->epoch(),
+           done = std::move(done)](absl::StatusOr<server::HttpAnswer> answer) {
+            if (!member->running() || member->epoch() != epoch) return;
+            done(std::move(answer));
+            member->Wake();
+          });
+  }
+
+ private:
+  Member* const member_;
+  const HttpPost post_;
+};
+
+Member::Member(Kernel* kernel, const Options& options, Judge* judge, PeerPost post, HttpPost http)
     : kernel_(kernel),
       options_(options),
       judge_(judge),
       peers_(std::make_unique<Peers>(this, std::move(post))),
+      http_(std::make_unique<Http>(this, std::move(http))),
       clock_(kernel, options.clock_gain_ppm),
       disk_(std::make_unique<FaultFileEnv>()) {}
 
@@ -75,6 +166,7 @@ absl::Status Member::Start() {
   ++epoch_;
   inputs.number = epoch_;
   inputs.peers = peers_.get();
+  inputs.http = http_.get();
   disk_failed_ = false;
   scheduled_ = {};
   timer_at_ns_ = INT64_MAX;
@@ -83,17 +175,23 @@ absl::Status Member::Start() {
   kernel_->Note("start", place(), static_cast<uint64_t>(life.status().code()));
   if (!life.ok()) return life.status();
   life_ = *std::move(life);
+  if (!PromiseKept()) {
+    life_.reset();
+    return absl::DataLossError("the log ends before what was durable");
+  }
   Wake();
   return absl::OkStatus();
 }
 
 void Member::Stop(Death death) {
   kernel_->Note("stop", place(), static_cast<uint64_t>(death));
+  judge_->Stopping(*this, promise_.last);
   ++epoch_;
   power_loss_armed_ = false;
   // What the objects still write while they go reaches no disk any more.
   if (death == Death::kPowerLoss) disk_->Crash(kernel_->random());
   life_.reset();
+  peers_->Forget();
   if (death == Death::kPowerLoss) disk_->HealSyncs();
 }
 
@@ -116,8 +214,38 @@ void Member::Pause(int64_t for_ns) {
   paused_until_ns_ = std::max(paused_until_ns_, kernel_->now_ns() + for_ns);
 }
 
+// One bit of a file that is there, or a write to come.
+void Member::DamageDisk(Damage damage) {
+  Random& random = kernel_->random();
+  const bool log = random.OneIn(2);
+  const std::string& dir = log ? config().log_dir : config().backend_dir;
+  kernel_->Note("damage", place(), static_cast<uint64_t>(damage));
+  if (damage == Damage::kMisdirectedWrite) {
+    disk_->MisdirectWrites({.path_part = dir, .shift_bytes = random.Between(-20, 4) * 512 + 256});
+    return;
+  }
+  const absl::StatusOr<std::vector<std::string>> names = disk_->List(dir);
+  if (!names.ok() || names->empty()) return;
+  const std::string path = dir + "/" + (*names)[random.Below(names->size())];
+  const absl::StatusOr<std::string> content = ReadFileToString(disk_.get(), path);
+  if (!content.ok() || content->empty()) return;
+  damaged_ =
+      disk_->FlipBit(path, random.Below(content->size()), static_cast<int>(random.Below(8))).ok() ||
+      damaged_;
+}
+
+void Member::KeepPromise() { promise_ = {life_->log().last_index(), life_->log().hard_state()}; }
+
+bool Member::PromiseKept() const {
+  const HardState state = life_->log().hard_state();
+  if (life_->log().last_index() < promise_.last || state.term < promise_.state.term) return false;
+  return state.term > promise_.state.term || state.vote == promise_.state.vote;
+}
+
 void Member::WipeDisk() {
   QR_CHECK(!running());
+  damaged_ = false;
+  promise_ = {};
   disk_ = std::make_unique<FaultFileEnv>();
 }
 
@@ -142,6 +270,25 @@ void Member::Receive(consensus::Message message) {
   std::vector<consensus::Message> messages;
   messages.push_back(std::move(message));
   life_->loop().Receive(std::move(messages));
+  Wake();
+}
+
+bool Member::ReceiveSnapshot(const consensus::Message& message, std::string_view state,
+                             size_t cut_at) {
+  if (!running() || disk_failed_ || paused()) return false;
+  const std::unique_ptr<transport::SnapshotSink> sink =
+      life_->state().Receive({message.snapshot->index, message.snapshot->term});
+  if (sink == nullptr) return false;
+  if (!sink->Append(Bytes::Copy(state.substr(0, cut_at))).ok()) return false;
+  if (cut_at < state.size() || !sink->Finish().ok()) return false;
+  Receive(message);
+  return true;
+}
+
+void Member::SnapshotSent(uint64_t epoch, MemberId peer, consensus::SnapshotResult result) {
+  if (!running() || epoch != epoch_) return;
+  life_->loop().Run(
+      [peer, result](server::Replica& replica) { replica.ReportSnapshot(peer, result); });
   Wake();
 }
 
@@ -200,11 +347,17 @@ void Member::AfterPoll() {
 
 void Member::PollLog() {
   life_->log_writer().Poll();
+  if (!disk_failed_) KeepPromise();
   Wake();
 }
 
 void Member::PollBackend() {
-  life_->backend_writer().Poll();
+  // Giving space back goes on step by step.
+  if (life_->backend_writer().Poll()) {
+    Schedule(&scheduled_.backend,
+             kernel_->Draw(disk_speed_.delay_ns_min, 4 * disk_speed_.delay_ns_max),
+             &Member::PollBackend);
+  }
   Wake();
 }
 

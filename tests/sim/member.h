@@ -21,8 +21,12 @@ namespace quorate::sim {
 
 class Member;
 
-// How messages of a member reach another.
-using PeerPost = std::function<void(Member& from, consensus::Message message)>;
+// How messages of a member reach another. `state` comes with a kSnapshot: the bytes beside it.
+using PeerState = std::shared_ptr<const std::string>;
+using PeerPost = std::function<void(Member& from, consensus::Message message, PeerState state)>;
+// The same for what members ask one another over HTTP.
+using HttpDone = std::function<void(absl::StatusOr<server::HttpAnswer>)>;
+using HttpPost = std::function<void(Member& from, server::HttpCall call, HttpDone done)>;
 
 // Who watches over the members. Called between steps; may not start or stop members.
 class Judge {
@@ -30,6 +34,8 @@ class Judge {
   virtual ~Judge() = default;
   virtual void Applied(Member& member, const Entry& entry) = 0;
   virtual void AfterStep(Member& member) = 0;
+  // Before its life ends; `durable` is what its log has reported as synced.
+  virtual void Stopping(Member& member, LogIndex durable) = 0;
 };
 
 class Member {
@@ -45,7 +51,7 @@ class Member {
     int64_t delay_ns_max = 500'000;
   };
 
-  Member(Kernel* kernel, const Options& options, Judge* judge, PeerPost post);
+  Member(Kernel* kernel, const Options& options, Judge* judge, PeerPost post, HttpPost http);
   ~Member();
 
   // Makes the log of a first start, before it, as every member of a new cluster does.
@@ -60,6 +66,11 @@ class Member {
   // The loss of power in the middle of a disk operation: the next sync does not come back.
   void StopInNextSync();
   void Pause(int64_t for_ns);  // as by SIGSTOP: nothing of it runs, its clock goes on
+  // Damage that only a checksum can tell. The member must not start on it, but for one case that no
+  // checksum tells: damage to the very last record looks like a write that a crash tore.
+  enum class Damage { kBitRot, kMisdirectedWrite };
+  void DamageDisk(Damage damage);
+  bool damaged() const { return damaged_ || disk_->counts().misdirected != 0; }
   // The disk forgets everything: a new machine under the old name.
   void WipeDisk();
 
@@ -81,7 +92,11 @@ class Member {
   std::unique_ptr<transport::CallHandler> OpenStream(std::string_view path,
                                                      std::shared_ptr<SimCall> call);
   void Receive(consensus::Message message);  // ignored while it does not run
-  void Wake();                               // its loop got work
+  // False = it cannot be taken. With `cut_at` bytes the connection ends.
+  bool ReceiveSnapshot(const consensus::Message& message, std::string_view state, size_t cut_at);
+  // How the sending of a snapshot in life `epoch` ended.
+  void SnapshotSent(uint64_t epoch, MemberId peer, consensus::SnapshotResult result);
+  void Wake();  // its loop got work
 
  private:
   void Schedule(bool* scheduled, int64_t delay_ns, void (Member::*poll)());
@@ -93,11 +108,13 @@ class Member {
   void DiskFailed(const absl::Status& status);
 
   class Peers;
+  class Http;
 
   Kernel* const kernel_;
   const Options options_;
   Judge* const judge_;
   std::unique_ptr<Peers> peers_;
+  std::unique_ptr<Http> http_;
   SimClock clock_;
   std::unique_ptr<FaultFileEnv> disk_;
   DiskSpeed disk_speed_;
@@ -106,6 +123,15 @@ class Member {
   int64_t paused_until_ns_ = 0;
   bool disk_failed_ = false;
   bool power_loss_armed_ = false;
+  bool damaged_ = false;
+  // What the log writer has reported as durable: no later life may begin with less.
+  struct Promise {
+    LogIndex last;
+    HardState state;
+  };
+  void KeepPromise();
+  bool PromiseKept() const;
+  Promise promise_;
   struct Scheduled {
     bool loop = false, log = false, backend = false, workers = false, timer = false;
   };

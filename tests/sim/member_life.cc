@@ -5,6 +5,7 @@
 
 #include "base/status_util.h"
 #include "base/text.h"
+#include "server/peer_endpoints.h"
 
 namespace quorate::sim {
 namespace {
@@ -40,6 +41,7 @@ absl::StatusOr<std::unique_ptr<MemberLife>> MemberLife::Open(const Inputs& input
 }
 
 MemberLife::~MemberLife() {
+  ending_ = true;
   // Work that is thrown away may still speak to the loop.
   if (loop_ != nullptr) loop_->Stop();
   workers_.reset();
@@ -49,8 +51,14 @@ absl::Status MemberLife::Build() {
   const server::ServerConfig& config = *inputs_.config;
   QR_ASSIGN_OR_RETURN(allocator_, CreateAllocator(config.allocator, config.allocator_options));
   QR_ASSIGN_OR_RETURN(data_, server::OpenDataDir(config, inputs_.files, allocator_.get()));
-  QR_ASSIGN_OR_RETURN(engine_, engine::Engine::Open(EngineOptionsOf(config, allocator_.get()),
-                                                    data_.backend.get(), [](uint64_t) {}));
+  server::MemberState::Options options;
+  options.config = inputs_.config;
+  options.env = inputs_.files;
+  options.allocator = allocator_.get();
+  options.engine = EngineOptionsOf(config, allocator_.get());
+  options.clock = inputs_.clock;
+  state_ = std::make_unique<server::MemberState>(options, std::move(data_.backend));
+  QR_RETURN_IF_ERROR(state_->OpenEngine());
   QR_RETURN_IF_ERROR(BuildRaft());
   BuildReplica();
   BuildLoops();
@@ -67,9 +75,9 @@ absl::Status MemberLife::BuildRaft() {
   raft_config.initial_election_tick_advance = config.initial_election_tick_advance;
   consensus::InitialState initial;
   initial.hard_state = data_.log->hard_state();
-  initial.conf_state = ConfStateOf(engine_->members());
+  initial.conf_state = ConfStateOf(state_->engine()->members());
   initial.last_index = data_.log->last_index();
-  initial.applied = engine_->applied_index();
+  initial.applied = state_->engine()->applied_index();
   QR_ASSIGN_OR_RETURN(initial.entries, server::EntriesAfter(*data_.log, initial.applied));
   initial.term_before_entries = data_.log->TermAt(initial.applied).value_or(Term(0));
   if (initial.applied == LogIndex(0)) {
@@ -86,21 +94,23 @@ absl::Status MemberLife::BuildRaft() {
 
 void MemberLife::BuildReplica() {
   const server::ServerConfig& config = *inputs_.config;
-  engine_->SetHeader({data_.identity.cluster, data_.identity.member, raft_->term()});
+  state_->engine()->SetHeader({data_.identity.cluster, data_.identity.member, raft_->term()});
   engine::WatchHub::Options hub_options;
   hub_options.progress_interval_ns = config.watch_progress_interval_ns;
   hub_options.fragment_bytes = config.request_bytes_max + kOverheadBytes;
-  hub_ = std::make_unique<engine::WatchHub>(hub_options, engine_->mutable_watch_store(), &streams_,
-                                            random_.Next());
+  hub_ = std::make_unique<engine::WatchHub>(hub_options, state_->engine()->mutable_watch_store(),
+                                            &streams_, random_.Next());
   server::ReplicaOptions options;
   options.batch_entries_max = config.batch_entries_max;
   options.batch_bytes_max = config.batch_bytes_max;
   options.batch_linger_ns = config.batch_linger_ns;
   options.seal_interval_ns = config.backend_commit_interval_ns;
   options.compaction_steps = config.compaction_steps;
+  options.request_timeout_ns = config.RequestTimeoutNs();
+  options.log_kept_for_peers_max = 10 * config.catchup_entries;
   options.election_timeout_ns = config.tick_ns * config.election_ticks;
   options.first_read_context = inputs_.number << 32;
-  replica_ = std::make_unique<server::Replica>(options, raft_.get(), engine_.get(), hub_.get());
+  replica_ = std::make_unique<server::Replica>(options, raft_.get(), state_->engine(), hub_.get());
   replica_->ObserveApply(inputs_.applied);
 }
 
@@ -122,12 +132,10 @@ void MemberLife::BuildLoops() {
   writer_options.sync_every_bytes = config.snapshot_count * 100;
   writer_options.catchup_entries = config.catchup_entries;
   backend_writer_ = std::make_unique<server::BackendWriter>(
-      writer_options, data_.backend.get(), inputs_.clock,
+      writer_options, state_->backend(), inputs_.clock,
       server::BackendWriter::Events{[this](uint64_t sequence) { loop_->Flushed(sequence); },
-                                    [this](LogIndex through) {
-                                      log_writer_->Submit({{}, std::nullopt, through, {}});
-                                    }},
-      engine_->applied_index());
+                                    [this](LogIndex through) { CutLog(through); }},
+      state_->engine()->applied_index());
   const auto failed = [this](std::string_view, const absl::Status& status) {
     inputs_.disk_failed(status);
   };
@@ -145,6 +153,14 @@ void MemberLife::BuildLoops() {
                                                inputs_.clock});
 }
 
+// The backend needs the log no more up to `through`; a leader's peers may.
+void MemberLife::CutLog(LogIndex through) {
+  if (ending_) return;
+  loop_->Run([this, through](server::Replica& replica) {
+    log_writer_->Submit({{}, std::nullopt, replica.LogNotNeeded(through), {}, std::nullopt});
+  });
+}
+
 void MemberLife::BuildServices() {
   ids_ = std::make_unique<server::IdGenerator>(data_.identity.member, inputs_.clock->WallNs());
   context_.config = inputs_.config;
@@ -153,9 +169,10 @@ void MemberLife::BuildServices() {
   context_.backend_writer = backend_writer_.get();
   context_.workers = workers_.get();
   context_.ids = ids_.get();
-  context_.peer_calls = &no_http_;
+  context_.peer_calls = inputs_.http;
   context_.leader_streams = &leader_streams_;
   context_.member = data_.identity.member;
+  peer_http_ = server::MakePeerHttpHandler(&context_);
   server::AddKvService(&context_, &services_);
   server::AddWatchService(&context_, &streams_, &services_);
   server::AddLeaseService(&context_, &services_);

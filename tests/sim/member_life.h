@@ -16,6 +16,7 @@
 #include "server/config.h"
 #include "server/data_dir.h"
 #include "server/log_writer.h"
+#include "server/member_state.h"
 #include "server/peer_side.h"
 #include "server/replica.h"
 #include "server/replica_loop.h"
@@ -35,6 +36,7 @@ class MemberLife {
     uint64_t seed = 0;
     uint64_t number = 1;  // of this life
     server::PeerSide* peers = nullptr;
+    server::HttpCaller* http = nullptr;
     std::function<void(const Entry&)> applied;
     std::function<void(const absl::Status&)> disk_failed;
   };
@@ -49,10 +51,13 @@ class MemberLife {
   server::WorkerPool& workers() { return *workers_; }
 
   const transport::Method* Find(std::string_view path) const { return services_.Find(path); }
+  // What other members may ask beside raft.
+  const transport::HttpHandler& peer_http() const { return peer_http_; }
   const consensus::Raft& raft() const { return *raft_; }
   engine::Engine& engine() { return replica_->engine(); }
   server::Replica& replica() { return *replica_; }
   const log::LogStore& log() const { return *data_.log; }
+  server::MemberState& state() { return *state_; }
   MemberId id() const { return data_.identity.member; }
 
  private:
@@ -61,14 +66,16 @@ class MemberLife {
   absl::Status BuildRaft();
   void BuildReplica();
   void BuildLoops();
+  void CutLog(LogIndex through);
   void BuildServices();
 
+  bool ending_ = false;  // whatever is still reported finds nobody
   // In order of construction; destruction goes the other way round.
   const Inputs inputs_;
   Random random_;
   std::unique_ptr<Allocator> allocator_;
   server::DataDir data_;
-  std::unique_ptr<engine::Engine> engine_;
+  std::unique_ptr<server::MemberState> state_;
   std::unique_ptr<consensus::Raft> raft_;
   server::WatchStreams streams_;
   std::unique_ptr<engine::WatchHub> hub_;
@@ -78,19 +85,10 @@ class MemberLife {
   std::unique_ptr<server::WorkerPool> workers_;
   std::unique_ptr<server::ReplicaLoop> loop_;
   std::unique_ptr<server::IdGenerator> ids_;
-  // Followers' questions about leases find no leader here: the simulated network carries raft
-  // alone.
-  class NoHttp final : public server::HttpCaller {
-   public:
-    void Call(server::HttpCall,
-              std::function<void(absl::StatusOr<server::HttpAnswer>)> done) override {
-      done(absl::UnavailableError("no HTTP between simulated members"));
-    }
-  };
-  NoHttp no_http_;
   server::LeaderStreams leader_streams_;
   server::ServiceContext context_;
   transport::ServiceTable services_;
+  transport::HttpHandler peer_http_;
 };
 
 }  // namespace quorate::sim

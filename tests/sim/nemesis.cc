@@ -1,6 +1,8 @@
 #include "tests/sim/nemesis.h"
 
+#include <algorithm>
 #include <memory>
+#include <set>
 
 #include "tests/sim/world.h"
 
@@ -86,9 +88,28 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
       world->Saw("full disks");
       member->disk().SetCapacityBytes(member->disk().counts().bytes_written / 4);
     }
+    if (Comes(rates.bit_rot)) Damage(member);
     if (Comes(rates.clock_jump)) {
       world->Saw("clock jumps");
       member->clock().JumpWall(world->kernel().Draw(-3600, 3600) * kNanosPerSecond);
+    }
+  }
+
+  // Never the disks of more than a minority, nor of a member that is alone.
+  void Damage(Member* member) {
+    auto& members = world->members();
+    const auto bad =
+        static_cast<size_t>(std::count_if(members.begin(), members.end(), [&](const auto& other) {
+          return other.get() != member && (other->damaged() || misdirected.contains(other.get()));
+        }));
+    if (bad + 1 > (members.size() - 1) / 2) return;
+    if (world->kernel().random().OneIn(2)) {
+      world->Saw("misdirected writes");
+      misdirected.insert(member);
+      member->DamageDisk(Member::Damage::kMisdirectedWrite);
+    } else {
+      world->Saw("bits flipped");
+      member->DamageDisk(Member::Damage::kBitRot);
     }
   }
 
@@ -141,6 +162,7 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
   World* const world;
   const FaultRates rates;
   bool stopped = false;
+  std::set<Member*> misdirected;  // looked up only
 };
 
 Nemesis::Nemesis(World* world) : shared_(std::make_shared<Shared>(world)) {}

@@ -104,7 +104,6 @@ Plan DrawPlan(uint64_t seed, const PlanWishes& wishes, Random* random) {
     plan.clock_gain_ppm.push_back(random->Between(-gain_max, gain_max));
   }
   plan.config = DrawConfig(random);
-  if (plan.members > 1) plan.config.catchup_entries = 1'000'000;
   plan.key_groups = static_cast<uint32_t>(random->Between(1, 4));
   plan.stream_weight = OneOf<uint64_t>(random, {1, 1, 4'000});
   return plan;

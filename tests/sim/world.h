@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,7 @@ class World final : public Judge {
   // --- Judge
   void Applied(Member& member, const Entry& entry) override;
   void AfterStep(Member& member) override;
+  void Stopping(Member& member, LogIndex durable) override;
 
   // --- what the nemesis and the checks see
   Kernel& kernel() { return *kernel_; }
@@ -54,6 +56,8 @@ class World final : public Judge {
   // Starts the member after that time, if it does not run by then.
   void StartLater(Member* member, int64_t delay_ns);
   size_t running() const;
+  // Found its own disk damaged and stays down.
+  bool IsLost(Member* member) const { return lost_.contains(member); }
 
  private:
   // What was acted on in earlier lives and must never be taken back.
@@ -63,11 +67,14 @@ class World final : public Judge {
     LogIndex commit;
     consensus::Role role = consensus::Role::kFollower;
     engine::EngineInvariants engine;
+    const engine::Engine* engine_seen = nullptr;
   };
 
   void Look(Member& member, Memory* memory);
   void Bootstrap();
-  void Post(Member& from, consensus::Message message);
+  void Post(Member& from, consensus::Message message, PeerState state);
+  void Ask(Member& from, server::HttpCall call, HttpDone done);
+  void PostSnapshot(Member& from, Member* to, consensus::Message message, PeerState state);
   void StartAll();
   void RunSafety();
   void Heal();
@@ -96,6 +103,7 @@ class World final : public Judge {
   consensus::RaftInvariants raft_;
   std::map<Term, Place> leaders_;
   std::map<MemberId, Place> place_of_;
+  std::set<Member*> lost_;  // looked up only
   // By type of message: how many left a member, and how many of these refused something.
   struct Sent {
     uint64_t all = 0, rejects = 0;
