@@ -76,8 +76,8 @@ class Member::Peers final : public server::PeerSide {
   }
   // A new life knows nothing of what the one before had prepared.
   void Forget() { prepared_.clear(); }
-  void MembersChanged(server::Replica&) override {}
-  void Removed() override {}
+  void MembersChanged(server::Replica&) override { member_->judge_->MembersChanged(*member_); }
+  void Removed() override { member_->judge_->Removed(*member_); }
 
  private:
   using Replaced = server::BackendWriter::Replaced;
@@ -151,6 +151,7 @@ absl::Status Member::Bootstrap(const std::vector<Entry>& entries) {
   QR_RETURN_IF_ERROR(disk_->MakeDirs(config().log_dir));
   QR_ASSIGN_OR_RETURN(const std::unique_ptr<log::LogStore> log,
                       log::CreateSegmentedLog(log_options, options_.identity));
+  if (entries.empty()) return absl::OkStatus();  // it joins
   const HardState state{Term(1), MemberId(0), LogIndex(entries.size())};
   QR_RETURN_IF_ERROR(log->Append(entries, &state));
   return log->Sync();

@@ -36,6 +36,9 @@ class Judge {
   virtual void Applied(Member& member, const Entry& entry) = 0;
   virtual void AfterStep(Member& member) = 0;
   // Before its life ends; `durable` is what its log has reported as synced.
+  // The members that its engine knows are others than before.
+  virtual void MembersChanged(Member& member) = 0;
+  virtual void Removed(Member& member) = 0;
   virtual void Stopping(Member& member, LogIndex durable) = 0;
 };
 
@@ -88,6 +91,8 @@ class Member {
   Place place() const { return options_.place; }
   const server::ServerConfig& config() const { return options_.config; }
   MemberId id() const { return options_.identity.member; }
+  // Before its first start: who it is. For one that joins.
+  void SetId(MemberId id) { options_.identity.member = id; }
   void SetDiskSpeed(const DiskSpeed& speed) { disk_speed_ = speed; }
 
   // --- clients; the member must be running
@@ -115,7 +120,7 @@ class Member {
   class Http;
 
   Kernel* const kernel_;
-  const Options options_;
+  Options options_;
   Judge* const judge_;
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<Http> http_;
