@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/escaping.h"
 #include "base/text.h"
 
 namespace quorate::sim {
@@ -36,8 +37,10 @@ class Follower {
 
  private:
   void Add(std::string_view what) {
-    violations_->push_back(StrCat("watch ", watch_.id, " of [", watch_.key, ", ", watch_.range_end,
-                                  ") from ", watch_.start_revision, " ", what));
+    const auto shown = [](const std::string& key) { return absl::CHexEscape(ToAbsl(key)); };
+    violations_->push_back(StrCat("watch ", watch_.id, " of [", shown(watch_.key), ", ",
+                                  shown(watch_.range_end), ") from ", watch_.start_revision, " ",
+                                  what));
   }
 
   bool Wanted(const StoreModel::Change& change) const {
