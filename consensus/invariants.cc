@@ -71,6 +71,10 @@ absl::Status RaftInvariants::Look(const std::vector<const Raft*>& running) {
     member.vote = core.hard_state.vote;
     member.commit = core.log.commit();
     member.applied = core.log.applied();
+    // What a newer leader overwrites was synced in vain.
+    if (core.log.durable() < member.durable) {
+      member.synced = std::min(member.synced, core.log.durable());
+    }
     member.durable = core.log.durable();
     if (member.conf != core.conf) member.conf = core.conf;
   }
@@ -201,7 +205,7 @@ void RaftInvariants::CommitHasQuorum(const RaftCore& core, const ConfState& conf
           "a leader commits by an entry of its own term");
   const auto on_disk = [&](MemberId id) {
     const auto found = members_.find(id);
-    if (found == members_.end() || found->second.durable < index) return false;
+    if (found == members_.end() || found->second.OnDisk() < index) return false;
     return found->second.TermAt(index) == term || found->second.base >= index;
   };
   // A change may have been applied since the commit moved.
@@ -235,10 +239,15 @@ absl::Status RaftInvariants::Sent(const Message& message) {
   return violation_.empty() ? absl::OkStatus() : absl::InternalError(violation_);
 }
 
-void RaftInvariants::Crashed(MemberId id, LogIndex durable) {
+void RaftInvariants::Synced(MemberId id, LogIndex index) {
+  Member& member = members_[id];
+  member.synced = std::max(member.synced, index);
+}
+
+void RaftInvariants::Crashed(MemberId id) {
   Member& member = members_[id];
   member.crashed = true;
-  member.durable = std::max(member.durable, durable);
+  member.durable = member.OnDisk();
   // A member that is alone leads at once, and appends in a term that no disk knows yet: both may be
   // forgotten, and the term used again. Nothing of it was ever seen by others.
   if (member.conf.voters == std::vector<MemberId>{id} && member.conf.voters_outgoing.empty()) {

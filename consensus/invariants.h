@@ -6,6 +6,7 @@
 // proportion to what changed. Not thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -26,8 +27,9 @@ class RaftInvariants {
   // A message leaves its sender: votes are promises, also beyond a crash.
   absl::Status Sent(const Message& message);
   // The member lost its memory, and what was not durable; the next look at it is its restart.
-  // `durable`: what its log has synced, of which raft may not have been told any more.
-  void Crashed(MemberId id, LogIndex durable = LogIndex(0));
+  void Crashed(MemberId id);
+  // Its log has synced up to `index`; its raft may hear of it later, or never.
+  void Synced(MemberId id, LogIndex index);
 
   // The highest index that any member knew to be committed.
   LogIndex committed() const { return history_end_; }
@@ -42,6 +44,8 @@ class RaftInvariants {
     LogIndex commit;
     LogIndex applied;
     LogIndex durable;
+    LogIndex synced;
+    LogIndex OnDisk() const { return std::max(durable, synced); }
     ConfState conf;
     LogIndex base;           // terms[0] is of base + 1
     std::deque<Term> terms;  // of the entries seen

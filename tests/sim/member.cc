@@ -194,7 +194,7 @@ absl::Status Member::Start() {
 
 void Member::Stop(Death death) {
   kernel_->Note("stop", place(), static_cast<uint64_t>(death));
-  judge_->Stopping(*this, promise_.last);
+  judge_->Stopping(*this);
   ++epoch_;
   power_loss_armed_ = false;
   // What the objects still write while they go reaches no disk any more.
@@ -243,7 +243,10 @@ void Member::DamageDisk(Damage damage) {
       damaged_;
 }
 
-void Member::KeepPromise() { promise_ = {life_->log().last_index(), life_->log().hard_state()}; }
+void Member::KeepPromise() {
+  promise_ = {life_->log().last_index(), life_->log().hard_state()};
+  judge_->Synced(*this, promise_.last);
+}
 
 bool Member::PromiseKept() const {
   const HardState state = life_->log().hard_state();

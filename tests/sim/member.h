@@ -35,11 +35,12 @@ class Judge {
   virtual ~Judge() = default;
   virtual void Applied(Member& member, const Entry& entry) = 0;
   virtual void AfterStep(Member& member) = 0;
-  // Before its life ends; `durable` is what its log has reported as synced.
   // The members that its engine knows are others than before.
   virtual void MembersChanged(Member& member) = 0;
   virtual void Removed(Member& member) = 0;
-  virtual void Stopping(Member& member, LogIndex durable) = 0;
+  // Its log has synced up to there, whether its raft knows or not.
+  virtual void Synced(Member& member, LogIndex index) = 0;
+  virtual void Stopping(Member& member) = 0;  // its life ends
 };
 
 class Member {

@@ -174,12 +174,12 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     if (!Comes(rates.reconfigure)) return;
     const auto& members = world->members();
     Random& random = world->kernel().random();
-    size_t joined = 0;
+    size_t voters = 0;
     Member* lost = nullptr;
     for (const auto& member : members) {
       if (world->IsSpare(member.get()) || !world->IsMember(*member)) continue;
-      ++joined;
-      if (world->IsLost(member.get())) lost = member.get();
+      if (!world->IsLearner(*member)) ++voters;
+      if (world->IsLost(member.get()) || member->damaged()) lost = member.get();
     }
     Member* one = Any();
     if (world->IsSpare(one)) {
@@ -194,7 +194,9 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
       request.set_id(one->id().value());
       return Ask("/etcdserverpb.Cluster/MemberPromote", request);
     }
-    if (joined <= world->plan().members) return;
+    // Never so many that those whose disks may be lost yet are a majority of who is left.
+    const bool spared = lost == nullptr && world->IsLearner(*one);
+    if (voters <= world->plan().members && !spared) return;
     world->Saw("removals asked");
     etcdserverpb::MemberRemoveRequest request;
     request.set_id((lost != nullptr ? lost : one)->id().value());

@@ -130,9 +130,9 @@ void World::AfterStep(Member& member) {
   }
 }
 
-void World::Stopping(Member& member, LogIndex durable) {
-  raft_.Crashed(member.life().id(), durable);
-}
+void World::Synced(Member& member, LogIndex index) { raft_.Synced(member.life().id(), index); }
+
+void World::Stopping(Member& member) { raft_.Crashed(member.life().id()); }
 
 // A spare machine whose address was added becomes a member and starts with an empty log.
 void World::MembersChanged(Member& member) {
@@ -161,7 +161,7 @@ void World::Removed(Member& member) {
   });
 }
 
-bool World::IsMember(const Member& member) {
+Member* World::MostAdvanced() {
   Member* ahead = nullptr;
   for (const auto& other : members_) {
     if (!other->running()) continue;
@@ -170,14 +170,21 @@ bool World::IsMember(const Member& member) {
       ahead = other.get();
     }
   }
+  return ahead;
+}
+
+bool World::IsMember(const Member& member) {
+  Member* ahead = MostAdvanced();
   if (ahead == nullptr) return true;
   const auto known = ahead->life().engine().members();
   return std::any_of(known.begin(), known.end(),
                      [&](const auto& one) { return MemberId(one.id()) == member.id(); });
 }
 
-bool World::IsLearner(Member& member) {
-  for (const etcdserverpb::Member& known : member.life().engine().members()) {
+bool World::IsLearner(const Member& member) {
+  Member* ahead = MostAdvanced();
+  if (ahead == nullptr) return false;
+  for (const etcdserverpb::Member& known : ahead->life().engine().members()) {
     if (MemberId(known.id()) == member.id()) return known.islearner();
   }
   return false;
@@ -392,9 +399,28 @@ bool World::AllCaughtUp() {
   });
 }
 
+std::string World::DescribeMembers() {
+  std::string text;
+  for (const auto& member : members_) {
+    text += StrCat(" ", member->place(), IsSpare(member.get()) ? " spare" : "",
+                   IsLost(member.get()) ? " lost" : "", IsMember(*member) ? "" : " outside",
+                   IsLearner(*member) ? " learner" : "");
+    if (member->running()) {
+      const consensus::Status status = member->life().raft().status();
+      text += StrCat(" role ", static_cast<int>(status.role), " term ", status.term.value(),
+                     " commit ", status.commit.value(), " last ", status.last.value(), " voters ",
+                     status.conf_state.voters.size());
+    }
+    text += ";";
+  }
+  return text;
+}
+
 void World::RunLiveness() {
   if (!WriteSomething(kLivenessBoundNs)) {
-    if (report_.violations.empty()) Fail("no write was answered after all trouble had ended");
+    if (report_.violations.empty()) {
+      Fail(StrCat("no write was answered after all trouble had ended:", DescribeMembers()));
+    }
     return;
   }
   client_world_.stopping = true;

@@ -44,7 +44,8 @@ class World final : public Judge {
   // --- Judge
   void Applied(Member& member, const Entry& entry) override;
   void AfterStep(Member& member) override;
-  void Stopping(Member& member, LogIndex durable) override;
+  void Synced(Member& member, LogIndex index) override;
+  void Stopping(Member& member) override;
   void MembersChanged(Member& member) override;
   void Removed(Member& member) override;
 
@@ -63,6 +64,8 @@ class World final : public Judge {
   Place operator_place() const { return plan_.members + plan_.spares; }
   // Whether it is a member as far as the member that has applied most knows.
   bool IsMember(const Member& member);
+  // The same for whether it has no vote.
+  bool IsLearner(const Member& member);
   bool IsSpare(Member* member) const { return spares_.contains(member); }
   // Found its own disk damaged and stays down.
   bool IsLost(Member* member) const { return lost_.contains(member); }
@@ -79,15 +82,16 @@ class World final : public Judge {
     const engine::Engine* engine_seen = nullptr;
   };
 
-  static bool IsLearner(Member& member);
   void Look(Member& member, Memory* memory);
   void Bootstrap();
   void Post(Member& from, consensus::Message message, PeerState state);
   void Ask(Member& from, server::HttpCall call, HttpDone done);
   void PostSnapshot(Member& from, Member* to, consensus::Message message, PeerState state);
+  Member* MostAdvanced();
   void StartAll();
   void RunSafety();
   void Heal();
+  std::string DescribeMembers();
   void RunLiveness();
   bool Until(int64_t bound_ns, const std::function<bool()>& holds);
   bool WriteSomething(int64_t bound_ns);
