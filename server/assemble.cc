@@ -185,6 +185,8 @@ absl::Status Node::Parts::BuildRaft() {
   raft_config.election_ticks = config.election_ticks;
   raft_config.pre_vote = config.pre_vote;
   raft_config.initial_election_tick_advance = config.initial_election_tick_advance;
+  raft_config.tail_bytes_max =
+      std::min(raft_config.tail_bytes_max, config.catchup_entries * kEntryBytesReckoned);
   consensus::InitialState initial;
   initial.hard_state = data.log->hard_state();
   initial.conf_state = ConfStateOf(state->engine()->members());
@@ -295,6 +297,7 @@ void Node::Parts::ConnectServices() {
   metrics.log = data.log.get();
   metrics.allocator = allocator.get();
   metrics.transport_stats = [this] { return client_transport->stats(); };
+  metrics.peer_stats = [this] { return links->stats(); };
 }
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config,

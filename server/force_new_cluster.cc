@@ -31,14 +31,15 @@ absl::Status ForceNewCluster(const ServerConfig& config, const engine::Engine& e
   const MemberId self = log->identity().member;
   HardState state = log->hard_state();
   const LogIndex commit_before = state.commit;
-  // The members after everything that is committed.
+  state.commit = log->last_index();
+  // The members after everything that is there.
   consensus::ConfState members;
   for (const etcdserverpb::Member& member : engine.members()) {
     (member.islearner() ? members.learners : members.voters).push_back(MemberId(member.id()));
   }
   QR_ASSIGN_OR_RETURN(const std::vector<Entry> entries, EntriesAfter(*log, engine.applied_index()));
   for (const Entry& entry : entries) {
-    if (entry.index > state.commit || entry.type == EntryType::kNormal) continue;
+    if (entry.type == EntryType::kNormal) continue;
     QR_ASSIGN_OR_RETURN(const consensus::ConfChange change,
                         consensus::DecodeConfChange(entry.type, entry.data));
     const absl::StatusOr<consensus::ConfState> next = consensus::ChangeConf(members, change);

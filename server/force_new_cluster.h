@@ -9,9 +9,11 @@
 
 namespace quorate::server {
 
-// Before raft is built. Drops what was not committed and appends, as committed, configuration
-// entries that remove all others (and add this member, should it not be one). Durable when it
-// returns. With nothing to remove it changes nothing, so the option may stay for later starts.
+// Before raft is built. Everything in the log counts as committed, and behind it stand
+// configuration entries that remove all others (and add this member, should it not be one). Durable
+// when it returns. With nothing to remove it changes nothing, so the option may stay for later
+// starts. Otherwise than etcd, which drops what its log does not know to be committed: that mark
+// may lag behind what a member of the lost quorum has acknowledged.
 absl::Status ForceNewCluster(const ServerConfig& config, const engine::Engine& engine,
                              log::LogStore* log);
 

@@ -65,6 +65,9 @@ class Server:
         self.client_port, self.peer_port = free_ports(2)
         self.keep_ports = keep_ports
         self.environment = {}  # beside what every server gets
+        self.advertised_peer_url = None  # where others reach it, if not at its own port
+        self.initial_cluster = None  # of a cluster of several; and ...
+        self.initial_state = "new"
         self.process = None
 
     @property
@@ -75,22 +78,30 @@ class Server:
     def url(self):
         return f"http://{self.endpoint}"
 
+    @property
+    def peer_url(self):
+        return self.advertised_peer_url or f"http://127.0.0.1:{self.peer_port}"
+
     def command(self):
-        peer = f"http://127.0.0.1:{self.peer_port}"
         return [
             self.binary,
             f"--name={self.name}",
             f"--data-dir={self.data_dir}",
             f"--listen-client-urls={self.url}",
             f"--advertise-client-urls={self.url}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster={self.name}={peer}",
+            f"--listen-peer-urls=http://127.0.0.1:{self.peer_port}",
+            f"--initial-advertise-peer-urls={self.peer_url}",
+            f"--initial-cluster={self.initial_cluster or f'{self.name}={self.peer_url}'}",
+            f"--initial-cluster-state={self.initial_state}",
             *self.flags,
         ]
 
     def start(self):
         """Starts and returns when the server is ready; raises ServerDied with its log otherwise."""
+        return self.launch().wait_ready()
+
+    def launch(self):
+        """Starts and returns at once: a member of several is not ready before there is a quorum."""
         assert self.process is None
         environment = {"PATH": os.environ.get("PATH", ""), "ETCD_UNSUPPORTED_ARCH": "amd64"}
         for name, value in os.environ.items():
@@ -100,12 +111,16 @@ class Server:
         self.process = subprocess.Popen(
             self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
         )
-        ready = threading.Event()
+        self.was_ready = False
+        self._ready = threading.Event()
         self._pump = threading.Thread(
-            target=self._copy_log, args=(self.process.stderr, ready), daemon=True
+            target=self._copy_log, args=(self.process.stderr, self._ready), daemon=True
         )
         self._pump.start()
-        ready.wait()
+        return self
+
+    def wait_ready(self):
+        self._ready.wait()
         if not self.was_ready:
             self.process.wait()
             self.process = None
@@ -113,7 +128,6 @@ class Server:
         return self
 
     def _copy_log(self, stream, ready):
-        self.was_ready = False
         with open(self.log_path, "ab") as log:
             for line in stream:
                 log.write(line)
@@ -129,15 +143,22 @@ class Server:
         except FileNotFoundError:
             return "(no log)"
 
+    def wait(self):
+        """Until it ends by itself; answers the exit status."""
+        status = self.process.wait()
+        self._pump.join()
+        self.process = None
+        return status
+
+    def send(self, sig):
+        self.process.send_signal(sig)
+
     def stop(self, sig=signal.SIGTERM):
         """Sends `sig` to our own process and waits for its end; answers the exit status."""
         if self.process is None:
             return None
         self.process.send_signal(sig)
-        status = self.process.wait()
-        self._pump.join()
-        self.process = None
-        return status
+        return self.wait()
 
     def kill(self):
         return self.stop(signal.SIGKILL)
