@@ -239,6 +239,11 @@ void RaftInvariants::Crashed(MemberId id, LogIndex durable) {
   Member& member = members_[id];
   member.crashed = true;
   member.durable = std::max(member.durable, durable);
+  // A member that is alone leads at once, and appends in a term that no disk knows yet: both may be
+  // forgotten, and the term used again. Nothing of it was ever seen by others.
+  if (member.conf.voters == std::vector<MemberId>{id} && member.conf.voters_outgoing.empty()) {
+    std::erase_if(entries_, [&](const auto& entry) { return entry.first.first > member.durable; });
+  }
 }
 
 void RaftInvariants::Forget() {

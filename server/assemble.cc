@@ -299,6 +299,7 @@ void Node::Parts::ConnectServices() {
   metrics.log = data.log.get();
   metrics.allocator = allocator.get();
   metrics.transport_stats = [this] { return client_transport->stats(); };
+  metrics.peer_stats = [this] { return links->stats(); };
 }
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config,

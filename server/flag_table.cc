@@ -12,7 +12,7 @@ namespace {
 using Type = OptionSpec::Type;
 
 constexpr char kNoGo[] = "it tunes etcd's Go storage or runtime, which is not here";
-constexpr char kOneMember[] = "it concerns other members, and this version runs one member";
+constexpr char kNotYet[] = "what it sets does not exist here yet";
 
 void AddMember(std::vector<OptionSpec>& t) {
   const std::string g = "Member";
@@ -94,8 +94,8 @@ void AddLimits(std::vector<OptionSpec>& t) {
   t.push_back({"socket-reuse-port", Type::kBool, "false", "Set SO_REUSEPORT on listeners.", g});
   t.push_back({"socket-reuse-address", Type::kBool, "false", "Set SO_REUSEADDR on listeners.", g});
   t.push_back({"memory-mlock", Type::kBool, "false", "Lock the process into memory.", g});
-  t.push_back({"raft-read-timeout", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kOneMember});
-  t.push_back({"raft-write-timeout", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kOneMember});
+  t.push_back({"raft-read-timeout", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kNotYet});
+  t.push_back({"raft-write-timeout", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kNotYet});
   t.push_back({"max-snapshots",
                Type::kUint,
                "5",
@@ -260,7 +260,7 @@ void AddCluster(std::vector<OptionSpec>& t) {
                INT64_MIN,
                INT64_MAX,
                "discovery is not here"});
-  t.push_back({"downgrade-check-time", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kOneMember});
+  t.push_back({"downgrade-check-time", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kNotYet});
 }
 
 void AddSecurity(std::vector<OptionSpec>& t) {
@@ -332,8 +332,8 @@ void AddCompaction(std::vector<OptionSpec>& t) {
                INT64_MAX,
                "compaction gives way after every slice by itself"});
   t.push_back(
-      {"compact-hash-check-time", Type::kDuration, "1m0s", "", g, {}, 0, INT64_MAX, kOneMember});
-  t.push_back({"corrupt-check-time", Type::kDuration, "0s", "", g, {}, 0, INT64_MAX, kOneMember});
+      {"compact-hash-check-time", Type::kDuration, "1m0s", "", g, {}, 0, INT64_MAX, kNotYet});
+  t.push_back({"corrupt-check-time", Type::kDuration, "0s", "", g, {}, 0, INT64_MAX, kNotYet});
   t.push_back({"bootstrap-defrag-threshold-megabytes",
                Type::kUint,
                "0",

@@ -241,6 +241,39 @@ void WriteDisk(const MetricsSources& sources, MetricsText* out) {
                        kSecond);
 }
 
+void WritePeers(const MetricsSources& sources, MetricsText* out) {
+  using Stats = transport::PeerStats;
+  const std::vector<Stats> peers = sources.peer_stats();
+  const std::string local = HexText(sources.member.value());
+  const auto between = [&](const char* name, Type type, const char* help, auto value) {
+    out->Family(name, type, help);
+    for (const Stats& peer : peers) {
+      out->Sample({{"Local", local}, {"Remote", HexText(peer.id.value())}}, value(peer));
+    }
+  };
+  between("etcd_network_known_peers", Type::kGauge, "Other members.",
+          [](const Stats&) { return 1.0; });
+  between("etcd_network_active_peers", Type::kGauge, "Other members that are reached.",
+          [](const Stats& peer) { return peer.active ? 1.0 : 0.0; });
+  between("etcd_network_disconnected_peers_total", Type::kCounter, "Losses of a member.",
+          [](const Stats& peer) { return static_cast<double>(peer.disconnects); });
+  const auto counter = [&](const char* name, const char* direction, const char* help,
+                           uint64_t Stats::*value) {
+    out->Family(name, Type::kCounter, help);
+    for (const Stats& peer : peers) {
+      out->Sample({{direction, HexText(peer.id.value())}}, static_cast<double>(peer.*value));
+    }
+  };
+  counter("etcd_network_peer_sent_bytes_total", "To", "Raft message bytes sent.",
+          &Stats::sent_bytes);
+  counter("etcd_network_peer_received_bytes_total", "From", "Raft message bytes received.",
+          &Stats::received_bytes);
+  counter("etcd_network_peer_sent_failures_total", "To", "Raft messages that could not be sent.",
+          &Stats::sent_failures);
+  counter("etcd_network_peer_received_failures_total", "From",
+          "Raft messages that could not be read.", &Stats::received_failures);
+}
+
 void WriteOwn(const MetricsSources& sources, MetricsText* out) {
   out->Family("quorate_stage_duration_seconds", Type::kHistogram,
               "Time a write spends until it reaches a stage, from the one before; received: all.");
@@ -416,6 +449,7 @@ std::string FormatMetrics(const MetricsSources& sources, const EngineView& view)
                                                        : RpcMetrics::Detail::kBasic,
                      &out);
   sources.rpc->WriteMaintenance(&out);
+  WritePeers(sources, &out);
   WriteOwn(sources, &out);
   WriteProcess(&out);
   return out.text();

@@ -18,6 +18,7 @@
 #include "server/log_writer.h"
 #include "server/metrics_text.h"
 #include "server/replica_loop.h"
+#include "transport/peer/peer_links.h"
 #include "transport/rpc.h"
 #include "transport/server.h"
 
@@ -97,6 +98,7 @@ struct MetricsSources {
   const log::LogStore* log = nullptr;
   const Allocator* allocator = nullptr;
   std::function<transport::ServerStats()> transport_stats;
+  std::function<std::vector<transport::PeerStats>()> peer_stats;
   // Outcomes of health checks, kept by the endpoints.
   std::atomic<uint64_t> health_success{0}, health_failures{0};
   HealthCheckCounts livez{{"serializable_read"}};

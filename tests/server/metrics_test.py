@@ -121,6 +121,13 @@ def values(server, client, found):
     assert line in get(server, "/metrics")[1].splitlines()
 
 
+def with_peer(server):
+    while True:  # the links hear of a member when the change is applied
+        found = Exposition(get(server, "/metrics")[1])
+        if any(name == "etcd_network_known_peers" for name, _ in found.values):
+            return found
+
+
 def debug_vars(server, client):
     headers, text = get(server, "/debug/vars")
     assert headers["Content-Type"] == "application/json; charset=utf-8"
@@ -158,8 +165,11 @@ def main():
         assert headers["Content-Type"].startswith("text/plain; version=0.0.4"), headers
         found = Exposition(text)
         values(server, client, found)
-        here, absent, own = compare_with_page(found)
         debug_vars(server, client)
+        # A learner that never starts: the member goes on alone and has a peer to speak of.
+        client.Cluster.MemberAdd(etcd.MemberAddRequest(
+            peerURLs=["http://127.0.0.1:1"], isLearner=True))
+        here, absent, own = compare_with_page(with_peer(server))
         client.close()
     print(f"{here} of etcd's metrics printed, {absent} not, {own} of our own: as docs/metrics.md")
     return 0

@@ -8,6 +8,7 @@
 #include "backends/kv/state_stream.h"
 #include "base/check.h"
 #include "base/status_util.h"
+#include "base/text.h"
 
 namespace quorate::sim {
 namespace {
@@ -58,6 +59,7 @@ class Member::Peers final : public server::PeerSide {
             task.reset = server::LogReset{meta.index, meta.term, [] {}};
             life().log_writer().Submit(std::move(task));
             life().log_writer().Poll();
+            member_->KeepPromise();
           });
       if (!installed) {
         life().loop().Run([meta](server::Replica& replica) { replica.SnapshotAbandoned(meta); });
@@ -74,8 +76,8 @@ class Member::Peers final : public server::PeerSide {
   }
   // A new life knows nothing of what the one before had prepared.
   void Forget() { prepared_.clear(); }
-  void MembersChanged(server::Replica&) override {}
-  void Removed() override {}
+  void MembersChanged(server::Replica&) override { member_->judge_->MembersChanged(*member_); }
+  void Removed() override { member_->judge_->Removed(*member_); }
 
  private:
   using Replaced = server::BackendWriter::Replaced;
@@ -149,6 +151,7 @@ absl::Status Member::Bootstrap(const std::vector<Entry>& entries) {
   QR_RETURN_IF_ERROR(disk_->MakeDirs(config().log_dir));
   QR_ASSIGN_OR_RETURN(const std::unique_ptr<log::LogStore> log,
                       log::CreateSegmentedLog(log_options, options_.identity));
+  if (entries.empty()) return absl::OkStatus();  // it joins
   const HardState state{Term(1), MemberId(0), LogIndex(entries.size())};
   QR_RETURN_IF_ERROR(log->Append(entries, &state));
   return log->Sync();
@@ -176,8 +179,14 @@ absl::Status Member::Start() {
   if (!life.ok()) return life.status();
   life_ = *std::move(life);
   if (!PromiseKept()) {
+    const HardState state = life_->log().hard_state();
+    const std::string text =
+        StrCat("the log ends before what was durable: last entry ",
+               life_->log().last_index().value(), " term ", state.term.value(), " vote ",
+               state.vote.value(), ", it was ", promise_.last.value(), " term ",
+               promise_.state.term.value(), " vote ", promise_.state.vote.value());
     life_.reset();
-    return absl::DataLossError("the log ends before what was durable");
+    return absl::DataLossError(text);
   }
   Wake();
   return absl::OkStatus();
@@ -239,7 +248,8 @@ void Member::KeepPromise() { promise_ = {life_->log().last_index(), life_->log()
 bool Member::PromiseKept() const {
   const HardState state = life_->log().hard_state();
   if (life_->log().last_index() < promise_.last || state.term < promise_.state.term) return false;
-  return state.term > promise_.state.term || state.vote == promise_.state.vote;
+  return state.term > promise_.state.term || promise_.state.vote.value() == 0 ||
+         state.vote == promise_.state.vote;
 }
 
 void Member::WipeDisk() {

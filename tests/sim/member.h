@@ -3,6 +3,7 @@
 // is how threads take turns here. A slow disk is a long delay before the log writer's turn.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -35,6 +36,9 @@ class Judge {
   virtual void Applied(Member& member, const Entry& entry) = 0;
   virtual void AfterStep(Member& member) = 0;
   // Before its life ends; `durable` is what its log has reported as synced.
+  // The members that its engine knows are others than before.
+  virtual void MembersChanged(Member& member) = 0;
+  virtual void Removed(Member& member) = 0;
   virtual void Stopping(Member& member, LogIndex durable) = 0;
 };
 
@@ -70,6 +74,9 @@ class Member {
   // checksum tells: damage to the very last record looks like a write that a crash tore.
   enum class Damage { kBitRot, kMisdirectedWrite };
   void DamageDisk(Damage damage);
+  // Its raft takes back what was durable behind `index`: a newer leader has other entries there.
+  // Until the log has them, it may hold either after a crash.
+  void TakesBack(LogIndex index) { promise_.last = std::min(promise_.last, index); }
   bool damaged() const { return damaged_ || disk_->counts().misdirected != 0; }
   // The disk forgets everything: a new machine under the old name.
   void WipeDisk();
@@ -84,6 +91,8 @@ class Member {
   Place place() const { return options_.place; }
   const server::ServerConfig& config() const { return options_.config; }
   MemberId id() const { return options_.identity.member; }
+  // Before its first start: who it is. For one that joins.
+  void SetId(MemberId id) { options_.identity.member = id; }
   void SetDiskSpeed(const DiskSpeed& speed) { disk_speed_ = speed; }
 
   // --- clients; the member must be running
@@ -111,7 +120,7 @@ class Member {
   class Http;
 
   Kernel* const kernel_;
-  const Options options_;
+  Options options_;
   Judge* const judge_;
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<Http> http_;

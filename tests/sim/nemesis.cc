@@ -37,6 +37,7 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     Disks();
     Links();
     Lead();
+    Reconfigure();
   }
 
   // Whoever lies down gets up again some time.
@@ -102,7 +103,7 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
         static_cast<size_t>(std::count_if(members.begin(), members.end(), [&](const auto& other) {
           return other.get() != member && (other->damaged() || misdirected.contains(other.get()));
         }));
-    if (bad + 1 > (members.size() - 1) / 2) return;
+    if (bad + 1 > (world->plan().members - 1) / 2) return;
     if (world->kernel().random().OneIn(2)) {
       world->Saw("misdirected writes");
       misdirected.insert(member);
@@ -157,6 +158,47 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     member->life().loop().Run(
         [to](server::Replica& replica) { (void)replica.TransferLeadership(to); });
     member->Wake();
+  }
+
+  template <class Request>
+  void Ask(std::string_view path, const Request& request) {
+    Member* to = AnyRunning();
+    if (to == nullptr) return;
+    world->caller().Call(world->operator_place(), to, path, request.SerializeAsString(),
+                         5 * kNanosPerSecond, [](const CallResult&) {});
+  }
+
+  // An operator adds a spare machine, as a learner or with a vote at once; promotes learners; and
+  // takes members out: first those whose disks are lost, else while there are more than planned.
+  void Reconfigure() {
+    if (!Comes(rates.reconfigure)) return;
+    const auto& members = world->members();
+    Random& random = world->kernel().random();
+    size_t joined = 0;
+    Member* lost = nullptr;
+    for (const auto& member : members) {
+      if (world->IsSpare(member.get()) || !world->IsMember(*member)) continue;
+      ++joined;
+      if (world->IsLost(member.get())) lost = member.get();
+    }
+    Member* one = Any();
+    if (world->IsSpare(one)) {
+      world->Saw("additions asked");
+      etcdserverpb::MemberAddRequest request;
+      request.add_peerurls(one->config().advertise_peer_urls.front());
+      request.set_islearner(random.OneIn(2));
+      return Ask("/etcdserverpb.Cluster/MemberAdd", request);
+    }
+    if (one->place() >= world->plan().members && random.OneIn(2)) {
+      etcdserverpb::MemberPromoteRequest request;
+      request.set_id(one->id().value());
+      return Ask("/etcdserverpb.Cluster/MemberPromote", request);
+    }
+    if (joined <= world->plan().members) return;
+    world->Saw("removals asked");
+    etcdserverpb::MemberRemoveRequest request;
+    request.set_id((lost != nullptr ? lost : one)->id().value());
+    Ask("/etcdserverpb.Cluster/MemberRemove", request);
   }
 
   World* const world;

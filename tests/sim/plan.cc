@@ -70,6 +70,8 @@ server::ServerConfig DrawConfig(Random* random) {
   config.election_ticks = OneOf<uint32_t>(random, {5, 10, 10});
   config.pre_vote = !random->OneIn(4);
   config.initial_election_tick_advance = random->OneIn(2);
+  // Whether peers are connected is known by links, which are not in the simulation.
+  config.strict_reconfig_check = false;
   config.txn_ops_max = 128;
   config.request_bytes_max = 1'572'864;
   config.watch_progress_interval_ns = OneOf<int64_t>(random, {300 * kMilli, 600'000 * kMilli});
@@ -86,6 +88,7 @@ Plan DrawPlan(uint64_t seed, const PlanWishes& wishes, Random* random) {
   plan.seed = seed;
   plan.members = OneOf<uint32_t>(random, {1, 3, 3, 3, 3, 5});
   if (wishes.members != 0) plan.members = wishes.members;
+  if (plan.members > 1) plan.spares = static_cast<uint32_t>(random->Between(0, 2));
   plan.clients = static_cast<uint32_t>(random->Between(2, 6));
   plan.watchers = static_cast<uint32_t>(random->Between(1, 3));
   plan.lessees = static_cast<uint32_t>(random->Between(1, 2));
@@ -100,7 +103,7 @@ Plan DrawPlan(uint64_t seed, const PlanWishes& wishes, Random* random) {
     plan.faults = {};
   }
   const int64_t gain_max = OneOf<int64_t>(random, {0, 200, 50'000});
-  for (uint32_t i = 0; i < plan.members; ++i) {
+  for (uint32_t i = 0; i < plan.members + plan.spares; ++i) {
     plan.clock_gain_ppm.push_back(random->Between(-gain_max, gain_max));
   }
   plan.config = DrawConfig(random);
@@ -110,15 +113,15 @@ Plan DrawPlan(uint64_t seed, const PlanWishes& wishes, Random* random) {
 }
 
 std::string Plan::ToText() const {
-  return StrCat("members=", members, " clients=", clients, " watchers=", watchers,
-                " lessees=", lessees, " safety=", safety_ns / kNanosPerSecond,
-                "s allocator=", config.allocator, " batch=", config.batch_entries_max, "/",
-                config.batch_bytes_max, "/", config.batch_linger_ns, "ns log=", config.log_sync,
-                "/", config.log_segment_bytes, " window=", config.window_bytes_max,
-                " snapshot=", config.snapshot_count, "/", config.catchup_entries,
-                " election=", config.election_ticks, " prevote=", config.pre_vote ? 1 : 0,
-                " lost=", network.lost, " repeated=", network.repeated, " slow=", network.slow,
-                "ppm");
+  return StrCat("members=", members, " spares=", spares, " clients=", clients,
+                " watchers=", watchers, " lessees=", lessees,
+                " safety=", safety_ns / kNanosPerSecond, "s allocator=", config.allocator,
+                " batch=", config.batch_entries_max, "/", config.batch_bytes_max, "/",
+                config.batch_linger_ns, "ns log=", config.log_sync, "/", config.log_segment_bytes,
+                " window=", config.window_bytes_max, " snapshot=", config.snapshot_count, "/",
+                config.catchup_entries, " election=", config.election_ticks,
+                " prevote=", config.pre_vote ? 1 : 0, " lost=", network.lost,
+                " repeated=", network.repeated, " slow=", network.slow, "ppm");
 }
 
 server::ServerConfig ConfigOf(const Plan& plan, Place place) {

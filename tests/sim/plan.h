@@ -33,6 +33,7 @@ struct FaultRates {
 struct Plan {
   uint64_t seed = 0;
   uint32_t members = 1;
+  uint32_t spares = 0;  // machines that may join
   uint32_t clients = 3;
   uint32_t watchers = 2;
   uint32_t lessees = 1;

@@ -42,7 +42,7 @@ World::World(const Plan& plan, Kernel* kernel)
   client_world_.key_groups = plan.key_groups;
   client_world_.think_ns_max = plan.think_ns_max;
   client_world_.timeout_ns = kClientTimeoutNs;
-  for (Place place = 0; place < plan.members; ++place) {
+  for (Place place = 0; place < plan.members + plan.spares; ++place) {
     Member::Options options;
     options.place = place;
     options.config = ConfigOf(plan, place);
@@ -58,9 +58,10 @@ World::World(const Plan& plan, Kernel* kernel)
           Ask(from, std::move(call), std::move(done));
         }));
     client_world_.members.push_back(members_.back().get());
+    if (place >= plan.members) spares_.insert(members_.back().get());
   }
-  memories_.resize(plan.members);
-  Place place = plan.members;
+  memories_.resize(members_.size());
+  Place place = operator_place();
   for (uint32_t i = 0; i < plan.clients; ++i) {
     clients_.push_back(std::make_unique<KvClient>(&client_world_, place++));
   }
@@ -104,7 +105,7 @@ void World::AfterStep(Member& member) {
   Memory& memory = memories_[member.place()];
   if (memory.epoch != member.epoch()) {
     memory.epoch = member.epoch();
-    memory.commit = LogIndex(0);
+    memory.commit = memory.durable = LogIndex(0);
     memory.engine.Restarted();
   }
   if (raft.commit() < memory.commit) {
@@ -112,6 +113,9 @@ void World::AfterStep(Member& member) {
                 raft.commit().value()));
   }
   memory.commit = raft.commit();
+  const LogIndex durable = raft.status().durable;
+  if (durable < memory.durable) member.TakesBack(durable);
+  memory.durable = durable;
   if (raft.role() == consensus::Role::kLeader && memory.role != consensus::Role::kLeader) {
     Saw("leaders");
   }
@@ -128,6 +132,55 @@ void World::AfterStep(Member& member) {
 
 void World::Stopping(Member& member, LogIndex durable) {
   raft_.Crashed(member.life().id(), durable);
+}
+
+// A spare machine whose address was added becomes a member and starts with an empty log.
+void World::MembersChanged(Member& member) {
+  for (const etcdserverpb::Member& known : member.life().engine().members()) {
+    for (const auto& spare : members_) {
+      if (!IsSpare(spare.get()) ||
+          known.peerurls(0) != spare->config().advertise_peer_urls.front()) {
+        continue;
+      }
+      Saw("members joined");
+      spares_.erase(spare.get());
+      spare->SetId(MemberId(known.id()));
+      place_of_[spare->id()] = spare->place();
+      const absl::Status made = spare->Bootstrap({});
+      if (!made.ok()) Fail(StrCat("no log can be made: ", made.ToString()));
+      StartLater(spare.get(), kernel_->Draw(0, kNanosPerSecond));
+    }
+  }
+}
+
+void World::Removed(Member& member) {
+  Saw("members removed");
+  lost_.insert(&member);
+  kernel_->After(0, [member = &member] {
+    if (member->running()) member->Stop(Member::Death::kKill);
+  });
+}
+
+bool World::IsMember(const Member& member) {
+  Member* ahead = nullptr;
+  for (const auto& other : members_) {
+    if (!other->running()) continue;
+    if (ahead == nullptr ||
+        other->life().engine().applied_index() > ahead->life().engine().applied_index()) {
+      ahead = other.get();
+    }
+  }
+  if (ahead == nullptr) return true;
+  const auto known = ahead->life().engine().members();
+  return std::any_of(known.begin(), known.end(),
+                     [&](const auto& one) { return MemberId(one.id()) == member.id(); });
+}
+
+bool World::IsLearner(Member& member) {
+  for (const etcdserverpb::Member& known : member.life().engine().members()) {
+    if (MemberId(known.id()) == member.id()) return known.islearner();
+  }
+  return false;
 }
 
 void World::Look(Member& member, Memory* memory) {
@@ -150,7 +203,7 @@ size_t World::running() const {
 
 void World::StartLater(Member* member, int64_t delay_ns) {
   kernel_->After(delay_ns, [this, member] {
-    if (member->running() || IsLost(member)) return;
+    if (member->running() || IsLost(member) || IsSpare(member)) return;
     const absl::Status started = member->Start();
     if (started.ok()) return Saw("starts");
     // A flipped bit in the name of a backend reads as another one.
@@ -253,6 +306,7 @@ void World::Post(Member& from, consensus::Message message, PeerState state) {
 void World::Bootstrap() {
   std::vector<Entry> entries;
   for (const auto& member : members_) {
+    if (IsSpare(member.get())) continue;
     etcdserverpb::Member described;
     described.set_id(member->id().value());
     described.add_peerurls(member->config().advertise_peer_urls.front());
@@ -264,6 +318,7 @@ void World::Bootstrap() {
                        Bytes::FromString(change.SerializeAsString())});
   }
   for (const auto& member : members_) {
+    if (IsSpare(member.get())) continue;
     const absl::Status made = member->Bootstrap(entries);
     if (!made.ok()) Fail(StrCat("no log can be made: ", made.ToString()));
   }
@@ -315,7 +370,7 @@ bool World::WriteSomething(int64_t bound_ns) {
     request.mutable_put()->set_key("last");
     request.mutable_put()->set_value(StrCat("v", client_world_.next_operation + 1));
     Member* member = members_[kernel_->random().Below(members_.size())].get();
-    RunOperation(&client_world_, plan_.members, member, std::move(request),
+    RunOperation(&client_world_, operator_place(), member, std::move(request),
                  Operation::Read::kLinearizable, [&](size_t place) {
                    written = history_.operations[place].outcome == Operation::Outcome::kDone;
                    if (!written && kernel_->now_ns() < end_ns) {
@@ -332,7 +387,7 @@ bool World::WriteSomething(int64_t bound_ns) {
 
 bool World::AllCaughtUp() {
   return std::all_of(members_.begin(), members_.end(), [this](const auto& member) {
-    if (IsLost(member.get())) return true;
+    if (IsLost(member.get()) || !IsMember(*member)) return true;
     return member->running() && member->life().engine().applied_index().value() == entries_.size();
   });
 }
@@ -343,6 +398,12 @@ void World::RunLiveness() {
     return;
   }
   client_world_.stopping = true;
+  // Who was removed and cut off does not hear of it: somebody turns it off.
+  for (const auto& member : members_) {
+    if (!member->running() || IsMember(*member)) continue;
+    lost_.insert(member.get());
+    member->Stop(Member::Death::kKill);
+  }
   // The last operations end, and the last leases run out.
   const int64_t ttl_ns =
       (LeaseClient::kTtlSecondsMax + TtlMinSeconds(plan_.config)) * kNanosPerSecond * 11 / 10;
@@ -371,11 +432,12 @@ void World::CheckAtRest() {
   everything.set_serializable(true);
   std::map<std::string, Place> hashes;
   size_t answers = 0;
-  const size_t asked = 2 * (members_.size() - lost_.size());
+  size_t asked = 0;
   for (const auto& owned : members_) {
     Member* member = owned.get();
-    if (IsLost(member)) continue;
-    caller_.Call(plan_.members, member, "/etcdserverpb.KV/Range", everything.SerializeAsString(),
+    if (IsLost(member) || !IsMember(*member)) continue;
+    asked += 2;
+    caller_.Call(operator_place(), member, "/etcdserverpb.KV/Range", everything.SerializeAsString(),
                  kClientTimeoutNs, [&, member](const CallResult& result) {
                    ++answers;
                    etcdserverpb::RangeResponse response;
@@ -388,11 +450,13 @@ void World::CheckAtRest() {
                  });
     etcdserverpb::HashKVRequest hash;
     hash.set_revision(model.revision());
-    caller_.Call(plan_.members, member, "/etcdserverpb.Maintenance/HashKV",
+    caller_.Call(operator_place(), member, "/etcdserverpb.Maintenance/HashKV",
                  hash.SerializeAsString(), kClientTimeoutNs, [&, member](const CallResult& result) {
                    ++answers;
                    etcdserverpb::HashKVResponse response;
                    response.ParseFromString(result.body);
+                   // A learner answers nothing but reads of its own state.
+                   if (!result.status.ok() && IsLearner(*member)) return;
                    hashes[StrCat(response.hash(), " of ", response.hash_revision(),
                                  " compacted at ", response.compact_revision())] = member->place();
                  });

@@ -45,6 +45,8 @@ class World final : public Judge {
   void Applied(Member& member, const Entry& entry) override;
   void AfterStep(Member& member) override;
   void Stopping(Member& member, LogIndex durable) override;
+  void MembersChanged(Member& member) override;
+  void Removed(Member& member) override;
 
   // --- what the nemesis and the checks see
   Kernel& kernel() { return *kernel_; }
@@ -56,6 +58,12 @@ class World final : public Judge {
   // Starts the member after that time, if it does not run by then.
   void StartLater(Member* member, int64_t delay_ns);
   size_t running() const;
+  Caller& caller() { return caller_; }
+  // A place for calls that are nobody's of the history.
+  Place operator_place() const { return plan_.members + plan_.spares; }
+  // Whether it is a member as far as the member that has applied most knows.
+  bool IsMember(const Member& member);
+  bool IsSpare(Member* member) const { return spares_.contains(member); }
   // Found its own disk damaged and stays down.
   bool IsLost(Member* member) const { return lost_.contains(member); }
 
@@ -65,11 +73,13 @@ class World final : public Judge {
     uint64_t epoch = 0;
     Term term;
     LogIndex commit;
+    LogIndex durable;
     consensus::Role role = consensus::Role::kFollower;
     engine::EngineInvariants engine;
     const engine::Engine* engine_seen = nullptr;
   };
 
+  static bool IsLearner(Member& member);
   void Look(Member& member, Memory* memory);
   void Bootstrap();
   void Post(Member& from, consensus::Message message, PeerState state);
@@ -103,7 +113,8 @@ class World final : public Judge {
   consensus::RaftInvariants raft_;
   std::map<Term, Place> leaders_;
   std::map<MemberId, Place> place_of_;
-  std::set<Member*> lost_;  // looked up only
+  std::set<Member*> lost_;    // looked up only
+  std::set<Member*> spares_;  // not joined yet; looked up only
   // By type of message: how many left a member, and how many of these refused something.
   struct Sent {
     uint64_t all = 0, rejects = 0;
