@@ -4,6 +4,9 @@
 # Catch2 program `<NAME>_test`, its micro-benchmarks one Google Benchmark program `<NAME>_bench`.
 # A *_test.cc or *_bench.cc file beside the sources that is not listed stops the configure step: a
 # test that is present and never run is worse than none.
+#
+# The target `sanitized_programs` builds what the sanitizers run: all of those tests and the simulator.
+add_custom_target(sanitized_programs)
 function(quorate_room NAME)
   cmake_parse_arguments(R "" "" "SOURCES;USES;TESTS;BENCHES;TEST_USES" ${ARGN})
   if(R_SOURCES)
@@ -29,6 +32,7 @@ function(quorate_room NAME)
                           quorate_warnings)
     add_test(NAME ${NAME} COMMAND ${NAME}_test)
     set_tests_properties(${NAME} PROPERTIES LABELS unit TIMEOUT 600)
+    add_dependencies(sanitized_programs ${NAME}_test)
   endif()
   if(R_BENCHES)
     add_executable(${NAME}_bench ${R_BENCHES})

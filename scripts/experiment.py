@@ -85,7 +85,8 @@ def render(out):
     experiment.repetitions, experiment.seed = manifest["repetitions"], manifest["seed"]
     known = {v.name: v for v in experiment.variants}
     experiment.variants = [
-        known.get(v["name"]) or definition.Variant(v["name"], v["server"], v["flags"])
+        known.get(v["name"]) or definition.Variant(v["name"], v["server"], v["flags"],
+                                                          members=v.get("members", 1))
         for v in manifest["variants"]]
     names = [v.name for v in experiment.variants]
     if experiment.baseline not in names:

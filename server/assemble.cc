@@ -22,6 +22,7 @@ namespace {
 // With --snapshot-count's default this is the backend writer's own limit.
 constexpr uint64_t kEntryBytesReckoned = 3400;
 constexpr uint32_t kPeerCallThreads = 4;
+constexpr int64_t kCheckpointInterval = 300 * kNanosPerSecond;  // etcd's
 constexpr uint64_t kOverheadBytes = 512 << 10;  // etcd's allowance above --max-request-bytes
 
 transport::ServerOptions TransportOptions(const ServerConfig& config, const Clock* clock,
@@ -229,6 +230,7 @@ void Node::Parts::BuildReplica() {
   replica_options.compaction_steps = config.compaction_steps;
   replica_options.election_timeout_ns = config.ElectionTimeoutNs();
   replica_options.request_timeout_ns = config.RequestTimeoutNs();
+  if (config.lease_checkpoints) replica_options.lease_checkpoint_interval_ns = kCheckpointInterval;
   replica_options.log_kept_for_peers_max = 10 * config.catchup_entries;
   // Counts on while nanoseconds go by: no two lives of a member use the same.
   replica_options.first_read_context = static_cast<uint64_t>(clock.WallNs());

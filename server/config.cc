@@ -55,6 +55,11 @@ absl::Status SetRaft(const OptionValues& values, ServerConfig& config) {
   config.election_ticks = static_cast<uint32_t>(election_ms / heartbeat_ms);
   config.initial_election_tick_advance = values.GetBool("initial-election-tick-advance");
   config.pre_vote = values.GetBool("pre-vote");
+  // Unknown gates and values were refused while the flags were read; the last word counts.
+  for (std::string_view item : StrSplit(values.GetString("feature-gates"), ',')) {
+    const auto [gate, value] = SplitOnce(item, '=');
+    if (gate == "LeaseCheckpoint") config.lease_checkpoints = ParseGoBool(value).value_or(false);
+  }
   const auto or_default = [&](std::string_view name, uint64_t fallback) {
     const int64_t value = values.GetInt(name);
     return value == 0 ? fallback : static_cast<uint64_t>(value);

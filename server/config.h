@@ -64,6 +64,7 @@ struct ServerConfig {
   uint32_t election_ticks = 0;
   bool initial_election_tick_advance = true;
   bool pre_vote = true;
+  bool lease_checkpoints = false;  // feature gate LeaseCheckpoint
 
   int64_t quota_bytes = 0;  // 0 = off
   uint32_t txn_ops_max = 0;

@@ -147,7 +147,7 @@ void WriteServer(const MetricsSources& sources, const EngineView& view, MetricsT
   out->Sample({{"server_id", HexText(sources.member.value())}}, 1);
   out->Gauge("etcd_server_has_leader", "Whether a leader is known.", loop.leader.load() != 0);
   out->Gauge("etcd_server_is_leader", "Whether this member leads.", leads);
-  out->Gauge("etcd_server_is_learner", "Whether this member is a learner.", 0);
+  out->Gauge("etcd_server_is_learner", "Whether this member is a learner.", loop.learner.load());
   out->Counter("etcd_server_leader_changes_seen_total", "Leader changes seen.",
                Load(loop.leader_changes));
   out->Gauge("etcd_server_proposals_committed_total", "Newest committed log index.",

@@ -7,9 +7,13 @@
 #include "base/text.h"
 #include "consensus/conf_change.h"
 #include "engine/errors.h"
-#include "proto/raft_internal.pb.h"
 
 namespace quorate::server {
+namespace {
+
+constexpr size_t kCheckpointsPerEntry = 1000;  // as etcd
+
+}  // namespace
 
 using engine::Engine;
 using engine::Error;
@@ -64,6 +68,7 @@ Effects Replica::Advance(int64_t now_ns) {
   if (effects.applied != 0 || ticked_) {
     // Also after each applied revoke: the next ones must not wait for a tick.
     RevokeExpired(now_ns);
+    CheckpointLeases(now_ns);
     ticked_ = false;
     for (auto& task : std::exchange(later_, {})) task(*this);
   }
@@ -178,19 +183,41 @@ void Replica::PublishEvents() {
   }
 }
 
+// What this leader decided by its own clock: worth nothing once another leads.
+void Replica::ProposeOwn(const etcdserverpb::InternalRaftRequest& request, int64_t now_ns,
+                         absl::AnyInvocable<void(engine::Reply)> done) {
+  Proposal proposal;
+  proposal.payload = Bytes::FromString(request.SerializeAsString());
+  proposal.only_in_term = raft_->term();
+  proposal.waiter.deadline_ns = now_ns + options_.request_timeout_ns;
+  proposal.waiter.done = std::move(done);
+  Propose(std::move(proposal));
+}
+
 void Replica::RevokeExpired(int64_t now_ns) {
   if (!raft_->leader_ready() || !engine_->lessor().primary()) return;
   for (const LeaseId lease : engine_->lessor().TakeExpired(now_ns)) {
     etcdserverpb::InternalRaftRequest request;
     request.mutable_lease_revoke()->set_id(lease.value());
-    Proposal proposal;
-    proposal.payload = Bytes::FromString(request.SerializeAsString());
-    proposal.only_in_term = raft_->term();
-    proposal.waiter.deadline_ns = now_ns + options_.request_timeout_ns;
-    proposal.waiter.done = [this, lease](Reply reply) {
+    ProposeOwn(request, now_ns, [this, lease](const Reply& reply) {
       if (!reply.error.ok()) engine_->lessor().RevokeFailed(lease);
-    };
-    Propose(std::move(proposal));
+    });
+  }
+}
+
+void Replica::CheckpointLeases(int64_t now_ns) {
+  if (options_.lease_checkpoint_interval_ns == 0 || !raft_->leader_ready()) return;
+  const std::vector<engine::LeaseRecord> records =
+      engine_->lessor().TakeCheckpoints(now_ns, options_.lease_checkpoint_interval_ns);
+  for (size_t first = 0; first < records.size(); first += kCheckpointsPerEntry) {
+    etcdserverpb::InternalRaftRequest request;
+    const size_t last = std::min(records.size(), first + kCheckpointsPerEntry);
+    for (size_t i = first; i < last; ++i) {
+      auto* point = request.mutable_lease_checkpoint()->add_checkpoints();
+      point->set_id(records[i].id.value());
+      point->set_remaining_ttl(records[i].remaining_ttl_seconds);
+    }
+    ProposeOwn(request, now_ns, nullptr);
   }
 }
 

@@ -26,6 +26,7 @@
 #include "consensus/raft.h"
 #include "engine/engine.h"
 #include "engine/watch/hub.h"
+#include "proto/raft_internal.pb.h"
 
 namespace quorate::server {
 
@@ -112,6 +113,7 @@ struct ReplicaOptions {
   uint32_t forwarded_max = 50'000;    // proposals under way to another member that leads
   uint64_t log_kept_for_peers_max = 50'000;      // entries, beyond what the backend needs
   int64_t election_timeout_ns = 1'000'000'000;   // what leases get on top from a new leader
+  int64_t lease_checkpoint_interval_ns = 0;      // 0 = leases are not checkpointed
   int64_t request_timeout_ns = 7'000'000'000;    // of proposals that the replica makes itself
   int64_t read_retry_interval_ns = 500'000'000;  // a read index that nobody answers is asked anew
   // Read contexts count from here; no two lives of a member may use the same (a peer's late answer
@@ -211,6 +213,9 @@ class Replica {
   void PublishEvents();
   void ResumeAfterInstall();
   void RevokeExpired(int64_t now_ns);
+  void CheckpointLeases(int64_t now_ns);
+  void ProposeOwn(const etcdserverpb::InternalRaftRequest& request, int64_t now_ns,
+                  absl::AnyInvocable<void(engine::Reply)> done);
   void SealAndFlush(int64_t now_ns, Effects* effects);
   void AnswerCompacted(Effects* effects);
   void FollowLeadership(int64_t now_ns);

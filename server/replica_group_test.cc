@@ -72,7 +72,7 @@ Answer NoAnswer() { return std::make_shared<std::optional<engine::Reply>>(); }
 class Member {
  public:
   // `bootstrap`: the members that the log begins with; empty for one that joins.
-  Member(MemberId id, const std::vector<MemberId>& bootstrap)
+  Member(MemberId id, const std::vector<MemberId>& bootstrap, ReplicaOptions options = {})
       : id_(id), random_(id.value()), log_(log::CreateMemoryLog({id, ClusterId(7)})) {
     std::vector<Entry> entries;
     for (const MemberId member : bootstrap) {
@@ -99,7 +99,6 @@ class Member {
     raft_ = std::make_unique<consensus::Raft>(config, std::move(initial), &random_);
     hub_ = std::make_unique<engine::WatchHub>(engine::WatchHub::Options(),
                                               engine_->mutable_watch_store(), &sink_, 1);
-    ReplicaOptions options;
     options.first_read_context = id.value() << 32;
     replica_ = std::make_unique<Replica>(options, raft_.get(), engine_.get(), hub_.get());
   }
@@ -232,10 +231,10 @@ class Member {
 
 class Group {
  public:
-  explicit Group(uint64_t members) {
+  explicit Group(uint64_t members, const ReplicaOptions& options = {}) {
     std::vector<MemberId> ids;
     for (uint64_t id = 1; id <= members; ++id) ids.push_back(MemberId(id));
-    for (const MemberId id : ids) members_[id] = std::make_unique<Member>(id, ids);
+    for (const MemberId id : ids) members_[id] = std::make_unique<Member>(id, ids, options);
   }
 
   Member& at(uint64_t id) { return *members_.at(MemberId(id)); }
@@ -471,6 +470,25 @@ TEST_CASE("only the leader lets a lease expire; a new one gives it its time agai
   group.RunUntil([&] { return gone(next); });
   CHECK(group.now_ns() - promoted_ns >= 10 * kSecondNs);
   group.RunUntil([&] { return gone(old); });
+}
+
+TEST_CASE("with checkpoints a new leader gives a lease only what was left of its time") {
+  ReplicaOptions options;
+  options.lease_checkpoint_interval_ns = 5 * kSecondNs;
+  Group group(3, options);
+  Member& old = group.Leader();
+  InternalRaftRequest grant;
+  grant.mutable_lease_grant()->set_id(5);
+  grant.mutable_lease_grant()->set_ttl(100);
+  REQUIRE(group.Await(group.Propose(old, grant)).ok());
+  const int64_t granted_ns = group.now_ns();
+  group.RunUntil([&] { return group.now_ns() - granted_ns >= 60 * kSecondNs; });
+  group.Cut(old.id().value());
+  Member& next = group.Leader();
+  group.RunUntil([&] { return !next.engine().lessor().Exists(LeaseId(5)); });
+  // Never early; late by an interval, the change of leaders and what a new leader gives away.
+  CHECK(group.now_ns() - granted_ns >= 100 * kSecondNs);
+  CHECK(group.now_ns() - granted_ns < 120 * kSecondNs);
 }
 
 TEST_CASE("members join as learners, are promoted and removed, one change after the other") {

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "workloads/disk_probe.h"
 #include "workloads/driver.h"
+#include "workloads/failover_writer.h"
 #include "workloads/language.h"
 #include "workloads/progress.h"
 #include "workloads/result.h"
@@ -36,12 +37,15 @@ constexpr char kIntroduction[] =
   quorate-bench run FILE [flags]   run a workload (see workloads/scripts)
   quorate-bench check FILE         parse only; print the workload with all defaults filled in
   quorate-bench describe           the workload language, key by key
+  quorate-bench write [flags]      puts that try again, at every endpoint in turn, until answered;
+                                   tells the pauses while members of a cluster come and go
   quorate-bench disk DIR           what one durable append costs on the disk of DIR, as JSON
 
 First steps:
   quorate-bench run workloads/scripts/write-throughput.yaml --endpoints 127.0.0.1:2379
   quorate-bench run workloads/scripts/write-throughput.yaml --set clients=500 --rate 20000 \
       --duration 30s --out results/
+  quorate-bench write --endpoints 127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379 --duration 1m
 
 Loops are open unless a workload says otherwise: operations are due at a rate whatever the server
 does, and their latency counts from when they were due, so a server that stalls cannot hide it.
@@ -51,8 +55,8 @@ The live line goes to standard error, the table at the end to standard output. -
 everything measured, raw, as JSON.
 
 Exit codes: 0 the run is complete; 1 it could not be run to its end; 2 the command line or the
-workload is wrong; 3 the server gave a wrong answer, the run is void; 130 interrupted, the result is
-marked partial.
+workload is wrong; 3 the server gave a wrong answer or lost an acknowledged write, the run is void;
+130 interrupted, the result is marked partial ("write" is complete whenever it is interrupted).
 
 )";
 
@@ -71,21 +75,33 @@ std::vector<OptionSpec> Flags() {
   using Type = OptionSpec::Type;
   std::vector<OptionSpec> flags = {
       Flag("endpoints", Type::kStringList, "127.0.0.1:2379",
-           "Servers; connections go to them in turn.", "run"),
+           "Servers; connections go to them in turn.", "run, write"),
       Flag("set", Type::kString, "",
            "name=value: replaces a parameter of the workload. May be given often.", "run, check"),
       Flag("duration", Type::kDuration, "0s",
-           "Replaces the duration of every measured phase. 0s: as in the file.", "run, check"),
+           "Replaces the duration of every measured phase. 0s: as in the file, and for write until "
+           "it is interrupted.",
+           "run, check, write"),
       Flag("rate", Type::kString, "",
            "Replaces the rate of every measured open loop, such as 5000 or 5000/s.", "run, check"),
       Flag("seed", Type::kString, "", "Replaces the workload's seed.", "run, check"),
       Flag("out", Type::kString, "",
            "Writes the result: to this file if it ends in .json, else to <name>.json in this "
-           "directory.",
-           "run"),
+           "directory. For write the pauses, to this file.",
+           "run, write"),
       Flag("threads", Type::kInt, "1",
            "Threads of the driver. Loads with own_thread get one more each.", "run"),
       Flag("plain", Type::kBool, "false", "Plain progress lines also on a terminal.", "run"),
+      Flag("clients", Type::kInt, "3", "Clients; each begins at another endpoint.", "write"),
+      Flag("every", Type::kDuration, "2ms", "From an answer to the client's next write.", "write"),
+      Flag("try-timeout", Type::kDuration, "100ms",
+           "Of one try. A server that is silent costs a pause of this length at least.", "write"),
+      Flag("write-timeout", Type::kDuration, "10s",
+           "Of a write, all tries together: afterwards it counts as failed.", "write"),
+      Flag("pause-min", Type::kDuration, "5ms",
+           "A pause is a span in which no write of any client was acknowledged; shorter ones are "
+           "not listed.",
+           "write"),
       Flag("bytes", Type::kBytes, "256", "Size of one record.", "disk"),
       Flag("count", Type::kInt, "2000", "Number of records.", "disk"),
       Flag("help", Type::kBool, "false", "This text.", "help"),
@@ -94,7 +110,11 @@ std::vector<OptionSpec> Flags() {
     if (flag.name == "threads") flag.min = 1, flag.max = 64;
     if (flag.name == "bytes") flag.min = 1, flag.max = 64 << 20;
     if (flag.name == "count") flag.min = 1, flag.max = 1'000'000;
-    if (flag.name == "duration") flag.min = 0;
+    if (flag.name == "duration" || flag.name == "every") flag.min = 0;
+    if (flag.name == "clients") flag.min = 1, flag.max = 1000;
+    if (flag.name == "try-timeout" || flag.name == "write-timeout" || flag.name == "pause-min") {
+      flag.min = kNanosPerMilli;
+    }
   }
   return flags;
 }
@@ -155,10 +175,12 @@ absl::Status FillOverrides(const OptionValues& flags, Overrides* overrides) {
 // --- run
 
 std::atomic<Driver*> running_driver{nullptr};
+std::atomic<FailoverWriter*> running_writer{nullptr};
 static_assert(std::atomic<Driver*>::is_always_lock_free, "a signal handler uses it");
 
 void OnSignal(int) {
   if (Driver* driver = running_driver.load()) driver->Interrupt();
+  if (FailoverWriter* writer = running_writer.load()) writer->Interrupt();
 }
 
 void CatchSignals() {
@@ -226,6 +248,32 @@ int RunWorkload(const Workload& workload, const OptionValues& flags) {
   return ExitCodeOf(result.outcome);
 }
 
+int WriteCommand(const OptionValues& flags) {
+  static const SystemClock clock;
+  FailoverWriterOptions options;
+  options.endpoints = flags.GetList("endpoints");
+  options.clock = &clock;
+  options.clients = flags.GetInt("clients");
+  options.duration_ns = flags.GetInt("duration");
+  options.every_ns = flags.GetInt("every");
+  options.try_timeout_ns = flags.GetInt("try-timeout");
+  options.write_timeout_ns = flags.GetInt("write-timeout");
+  options.pause_min_ns = flags.GetInt("pause-min");
+  const auto writer = FailoverWriter::Create(std::move(options));
+  if (!writer.ok()) return Complain(writer.status(), kExitUsage);
+  running_writer = writer->get();
+  CatchSignals();
+  const auto result = (*writer)->Run();
+  running_writer = nullptr;
+  if (!result.ok()) return Complain(result.status(), kExitFailed);
+  std::fputs(FailoverSummary(*result).c_str(), stdout);
+  if (const std::string& out = flags.GetString("out"); !out.empty()) {
+    const absl::Status written = WriteFileAtomically(PosixFileEnv(), out, FailoverJson(*result));
+    if (!written.ok()) return Complain(written, kExitFailed);
+  }
+  return result->lost > 0 ? kExitVoid : kExitOk;
+}
+
 int ProbeDiskCommand(const std::string& dir, const OptionValues& flags) {
   static const SystemClock clock;
   const int64_t bytes = flags.GetInt("bytes");
@@ -251,10 +299,15 @@ int Main(const std::vector<std::string>& args) {
     std::fputs(DescribeLanguage().c_str(), stdout);
     return kExitOk;
   }
+  if (command == "write" && words->size() == 1) return WriteCommand(flags);
+  if (command == "write") {
+    return Complain(absl::InvalidArgumentError("write needs flags only"), kExitUsage);
+  }
   if (command != "run" && command != "check" && command != "disk") {
-    return Complain(absl::InvalidArgumentError(ToAbsl(StrCat(
-                        "unknown command '", command, "'; known: run, check, describe, disk"))),
-                    kExitUsage);
+    return Complain(
+        absl::InvalidArgumentError(ToAbsl(
+            StrCat("unknown command '", command, "'; known: run, check, describe, write, disk"))),
+        kExitUsage);
   }
   if (words->size() != 2) {
     return Complain(absl::InvalidArgumentError(

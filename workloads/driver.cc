@@ -48,21 +48,6 @@ size_t OwnThreads(const PhaseSpec& phase) {
                                            [](const LoadSpec& load) { return load.own_thread; }));
 }
 
-// Endpoints as parsed, and a factory that goes through them in turn.
-absl::StatusOr<ChannelFactory> RealChannels(const std::vector<std::string>& endpoints) {
-  std::vector<transport::ChannelOptions> parsed;
-  for (const std::string& endpoint : endpoints) {
-    QR_ASSIGN_OR_RETURN(const auto address, transport::ParseEndpoint(endpoint));
-    transport::ChannelOptions& options = parsed.emplace_back();
-    options.host = address.first;
-    options.port = address.second;
-    options.initial_window_bytes = 4 << 20;
-  }
-  return [parsed](transport::EventLoop* loop, uint64_t n) {
-    return transport::Channel::Create(loop, parsed[n % parsed.size()]);
-  };
-}
-
 template <class Record>
 void MergeByName(Record&& from, std::vector<Record>* into) {
   for (Record& record : *into) {

@@ -140,6 +140,7 @@ TEST_CASE("every script passes its checks against etcd") {
       {"idle-watches", {{"watches", "300"}, {"hold", "100ms"}}, 50},
       {"cpu-per-operation", {{"rate", "500"}, {"key_count", "500"}}, 300},
       {"many-keys", {{"key_count", "2000"}, {"rest", "100ms"}}, 50},
+      {"member-rejoin", {{"key_count", "500"}}, 100},
   };
   size_t found = 0;
   for (const auto& file : std::filesystem::directory_iterator(QUORATE_SCRIPTS_DIR)) {
@@ -258,7 +259,7 @@ TEST_CASE("the program's commands, their output and exit codes") {
   CHECK(Bench({"describe"}, log) == 0);
   CHECK(ReadAll(log).find("hot_fraction") != std::string::npos);
   CHECK(Bench({"rum", "x"}, log) == 2);
-  CHECK(ReadAll(log).find("known: run, check, describe, disk") != std::string::npos);
+  CHECK(ReadAll(log).find("known: run, check, describe, write, disk") != std::string::npos);
   CHECK(Bench({"run"}, log) == 2);
   CHECK(Bench({"run", "x.yaml", "--endpoint", "y"}, log) == 2);
   CHECK(ReadAll(log).find("endpoints") != std::string::npos);
@@ -284,6 +285,27 @@ TEST_CASE("the program's commands, their output and exit codes") {
   CHECK(Bench({"run", good_again, "--endpoints", "127.0.0.1:1"}, log) == 1);
   CHECK(ReadAll(log).find("127.0.0.1:1") != std::string::npos);
   CHECK(Bench({"run", good_again, "--endpoints", "no endpoint"}, log) == 2);
+  CHECK(Bench({"write", "--endpoints", "no endpoint"}, log) == 2);
+  CHECK(Bench({"write", "FILE"}, log) == 2);
+  CHECK(
+      Bench({"write", "--endpoints", "127.0.0.1:1", "--duration", "1ms", "--write-timeout", "10ms"},
+            log) == 1);
+  CHECK(ReadAll(log).find("127.0.0.1:1") != std::string::npos);
+}
+
+TEST_CASE("the program that writes tries the endpoints that nobody listens at and goes on") {
+  if (EtcdIsMissing()) return;
+  const Etcd etcd;
+  const std::string log = etcd.dir() + "/write.log";
+  const std::string out = etcd.dir() + "/pauses.json";
+  REQUIRE(Bench({"write", "--endpoints", StrCat("127.0.0.1:1,", etcd.endpoint()), "--duration",
+                 "300ms", "--try-timeout", "60s", "--write-timeout", "60s", "--out", out},
+                log) == 0);
+  CAPTURE(ReadAll(log));
+  CHECK(ReadAll(log).find(" 0 failed, 0 lost") != std::string::npos);
+  const auto json = nlohmann::json::parse(ReadAll(out));
+  CHECK(json["acknowledged"] > 0);
+  CHECK(json["failed_tries"].dump().find("127.0.0.1:1") != std::string::npos);
 }
 
 TEST_CASE("the disk probe measures synced appends of the size asked for") {

@@ -31,8 +31,9 @@ Json HistogramJson(const Histogram& histogram) {
 Json SeriesJson(const std::vector<SeriesStep>& series, const PhaseRecord& phase,
                 int64_t interval_ns) {
   const int64_t steps = (phase.load_ns + interval_ns - 1) / interval_ns;
-  // What happens at a moment of the phase is compared with the time around it: exactly.
-  const bool with_buckets = !phase.spec->schedule.empty();
+  // What happens at a moment of the phase is compared with the time around it: exactly. Whoever
+  // asks for fine steps has such a moment, even if it is not in the schedule.
+  const bool with_buckets = !phase.spec->schedule.empty() || interval_ns < kNanosPerSecond;
   Json rows = Json::array();
   size_t next = 0;
   for (int64_t index = 0; index < steps || next < series.size(); ++index) {

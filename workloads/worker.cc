@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/status_util.h"
 #include "workloads/wire.h"
 
 namespace quorate::workload {
@@ -38,6 +39,20 @@ class Done {
 };
 
 }  // namespace
+
+absl::StatusOr<ChannelFactory> RealChannels(const std::vector<std::string>& endpoints) {
+  std::vector<transport::ChannelOptions> parsed;
+  for (const std::string& endpoint : endpoints) {
+    QR_ASSIGN_OR_RETURN(const auto address, transport::ParseEndpoint(endpoint));
+    transport::ChannelOptions& options = parsed.emplace_back();
+    options.host = address.first;
+    options.port = address.second;
+    options.initial_window_bytes = 4 << 20;
+  }
+  return [parsed](transport::EventLoop* loop, uint64_t n) {
+    return transport::Channel::Create(loop, parsed[n % parsed.size()]);
+  };
+}
 
 Worker::Worker(const Clock* clock, ChannelFactory factory, Model* model,
                std::function<void()> changed)

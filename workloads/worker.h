@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "transport/client.h"
 #include "transport/event_loop.h"
@@ -25,6 +26,8 @@ namespace quorate::workload {
 // Makes the n-th connection of a run.
 using ChannelFactory =
     std::function<std::unique_ptr<transport::Channel>(transport::EventLoop* loop, uint64_t n)>;
+// Real connections, to the endpoints in turn. kInvalidArgument when one is malformed.
+absl::StatusOr<ChannelFactory> RealChannels(const std::vector<std::string>& endpoints);
 
 struct LoadShare {
   const LoadSpec* spec = nullptr;

@@ -76,6 +76,7 @@ struct Lessor::Impl {
   uint32_t revokes_in_flight = 0;
   int64_t scan_start_ns = 0;
   uint32_t scan_taken = 0;
+  int64_t checkpointed_ns = 0;
   Counters counters;
 };
 
@@ -163,6 +164,7 @@ void Lessor::Promote(int64_t now_ns, int64_t extend_ns) {
   impl_->revokes_in_flight = 0;
   impl_->scan_start_ns = now_ns;
   impl_->scan_taken = 0;
+  impl_->checkpointed_ns = now_ns;
   std::vector<DeadlineHeap<Lease>::Entry> entries = impl_->heap.entries();
   for (auto& [deadline_ns, lease] : entries) {
     const int64_t left_seconds =
@@ -211,6 +213,22 @@ std::vector<LeaseId> Lessor::TakeExpired(int64_t now_ns) {
     expired.push_back(lease->id);
   }
   return expired;
+}
+
+std::vector<LeaseRecord> Lessor::TakeCheckpoints(int64_t now_ns, int64_t interval_ns) {
+  std::vector<LeaseRecord> records;
+  if (!impl_->primary || now_ns - impl_->checkpointed_ns < interval_ns) return records;
+  impl_->checkpointed_ns = now_ns;
+  for (const auto& entry : impl_->heap.entries()) {
+    const Lease& lease = *entry.item;
+    const bool is_long = SecondsToNs(lease.ttl_seconds) > interval_ns;
+    if (!is_long || lease.revoke_in_flight || lease.deadline_ns <= now_ns) continue;
+    const int64_t left_ns = lease.deadline_ns - now_ns;
+    records.push_back({.id = lease.id,
+                       .ttl_seconds = lease.ttl_seconds,
+                       .remaining_ttl_seconds = (left_ns - 1) / kNanosPerSecond + 1});
+  }
+  return records;
 }
 
 void Lessor::RevokeFailed(LeaseId id) {

@@ -67,6 +67,9 @@ class Lessor {
   // on every tick and after every applied revoke. Empty when not primary.
   std::vector<LeaseId> TakeExpired(int64_t now_ns);
   void RevokeFailed(LeaseId id);
+  // What a new leader should know: of leases granted for longer than the interval, with the time
+  // that is left now; all of them once per interval, none in between. Empty when not primary.
+  std::vector<LeaseRecord> TakeCheckpoints(int64_t now_ns, int64_t interval_ns);
   // The granted TTL, or 0 when unknown or already expired. Only the primary knows: ask primary()
   // first, a client that is told 0 gives its lease up. Not primary: 0, and nothing changes.
   int64_t Renew(LeaseId id, int64_t now_ns);

@@ -19,9 +19,9 @@ KNOWN = {
                    "figures", "repetitions", "seed", "settings"),
     "decision": ("baseline", "rules"),
     "rule": ("text", "variant", "workload", "phase", "operation", "metric", "at_most", "at_least"),
-    "variant": ("name", "server", "flags", "only_without"),
+    "variant": ("name", "server", "flags", "only_without", "members"),
     "workload": ("file", "name", "parameters", "duration", "rate", "repetitions", "restart",
-                 "probe_disk"),
+                 "probe_disk", "fault"),
     "figure": ("text", "workload", "phase", "since", "operation", "metric", "per", "at_most",
                "beside", "times_better"),
 }
@@ -30,7 +30,7 @@ REQUIRED = {
     "decision": ("baseline", "rules"),
     "rule": ("text", "variant", "workload", "metric"),
     "variant": ("name", "server"),
-    "workload": ("file",),
+    "workload": (),
     "figure": ("text", "workload", "metric"),
 }
 # What a rule may speak of; metrics.py measures them. All are "less is better" but the throughput.
@@ -38,7 +38,11 @@ METRICS = ("throughput", "p50", "p90", "p99", "p999", "max", "cpu_us_per_op", "b
            "peak_rss", "syncs_per_write")
 # What a figure may ask for besides; goals.py says what each is.
 FIGURE_METRICS = (*METRICS, "p99_ratio", "p99_during_ratio", "times_disk", "rss_growth", "rss_end",
-                  "restart_s")
+                  "restart_s", "leader_rss", "pause", "pause_timeouts", "failed_writes",
+                  "catch_up_s")
+# What is done to a cluster instead of, or beside, a load (faults.py), and whether that has a file.
+FAULTS = {"leader-kill": False, "leader-stop": False, "member-rejoin": True}
+FAULT_MEMBERS_MIN = 3
 
 
 class DefinitionError(ValueError):
@@ -51,18 +55,20 @@ class Variant:
     server: str
     flags: dict = field(default_factory=dict)
     only_without: str | None = None  # left out when this other server is there
+    members: int = 1  # processes that form a cluster
 
 
 @dataclass
 class Workload:
     name: str
-    file: str
+    file: str | None = None
     parameters: dict = field(default_factory=dict)
     duration: str | None = None
     rate: str | None = None
     repetitions: int | None = None  # instead of the experiment's
     restart: bool = False  # afterwards the server is stopped and its next start is timed
     probe_disk: bool = False  # the disk is measured around the load
+    fault: str | None = None  # one of FAULTS
 
 
 @dataclass
@@ -179,8 +185,9 @@ def _build(document, path, setting):
     workloads = []
     for i, entry in enumerate(document["workloads"]):
         entry = dict(_check("workload", entry, f"{path}: workloads[{i}]"))
-        entry.setdefault("name", Path(entry["file"]).stem)
-        if not (ROOT / entry["file"]).is_file():
+        _check_fault(entry, f"{path}: workloads[{i}]")
+        entry.setdefault("name", Path(entry["file"]).stem if "file" in entry else entry["fault"])
+        if "file" in entry and not (ROOT / entry["file"]).is_file():
             raise DefinitionError(f"{path}: workloads[{i}]: there is no file {entry['file']}")
         workloads.append(Workload(**entry))
     decision = _check("decision", document["decision"], f"{path}: decision")
@@ -199,6 +206,18 @@ def _build(document, path, setting):
     return experiment
 
 
+def _check_fault(entry, where):
+    fault = entry.get("fault")
+    if fault is not None and fault not in FAULTS:
+        raise DefinitionError(f"{where}: unknown fault '{fault}'; known: {', '.join(FAULTS)}")
+    wants_file = FAULTS.get(fault, True)
+    if wants_file and "file" not in entry:
+        raise DefinitionError(f"{where}: key 'file' is missing")
+    if not wants_file and "file" in entry:
+        raise DefinitionError(f"{where}: the fault {fault} has no file: its load is "
+                              "quorate-bench write")
+
+
 def _check_meaning(experiment, path):
     names = [v.name for v in experiment.variants]
     workloads = [w.name for w in experiment.workloads]
@@ -209,6 +228,12 @@ def _check_meaning(experiment, path):
         if variant.server not in SERVERS:
             raise DefinitionError(f"{path}: variant '{variant.name}': unknown server "
                                   f"'{variant.server}'; known: {', '.join(SERVERS)}")
+        if not isinstance(variant.members, int) or variant.members < 1:
+            raise DefinitionError(f"{path}: variant '{variant.name}': members: a whole number of 1 "
+                                  "or more is needed")
+        if any(w.fault for w in experiment.workloads) and variant.members < FAULT_MEMBERS_MIN:
+            raise DefinitionError(f"{path}: variant '{variant.name}': a fault needs a cluster of "
+                                  f"{FAULT_MEMBERS_MIN} members or more")
     if experiment.baseline not in names:
         raise DefinitionError(f"{path}: decision.baseline: no variant '{experiment.baseline}'; "
                               f"known: {', '.join(names)}")
@@ -256,8 +281,8 @@ def as_twins(experiment):
     """The A/A form: the baseline under two names, no rules. A difference is a defect of the testbed."""
     base = next(v for v in experiment.variants if v.name == experiment.baseline)
     experiment.variants = [
-        Variant(f"{base.name} (A)", base.server, dict(base.flags)),
-        Variant(f"{base.name} (again)", base.server, dict(base.flags)),
+        Variant(f"{base.name} (A)", base.server, dict(base.flags), members=base.members),
+        Variant(f"{base.name} (again)", base.server, dict(base.flags), members=base.members),
     ]
     experiment.baseline = experiment.variants[0].name
     experiment.rules, experiment.figures = [], []

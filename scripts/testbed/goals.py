@@ -6,6 +6,11 @@ The metrics of a figure, besides those of a rule:
   times_disk        p50 of an operation to one append and fdatasync on the same disk, in the same run
   rss_growth        most memory in `phase` above that at the end of `since`
   rss_end           memory at the end of `phase`
+  leader_rss        most memory of the leader of a cluster in `phase`
+  pause             while no write was acknowledged after a fault, the median over its events
+  pause_timeouts    the same in election timeouts
+  failed_writes     of clients that tried again at every member: writes that failed or were lost
+  catch_up_s        from the start of a member without data until it has what the leader has
   restart_s         from the start of the program on the data of the run until it is ready
 `per` names a parameter of the workload by which the value is divided.
 """
@@ -50,8 +55,14 @@ def _ratio(above, below):
 def of_run(run, figure):
     """The figure in one run, before `per`; None where it was not measured."""
     numbers, metric = run["numbers"], figure.metric
-    if metric == "restart_s":
-        return numbers.get("restart_s")
+    if metric in ("restart_s", "catch_up_s", "failed_writes"):
+        return numbers.get(metric)
+    if metric in ("pause", "pause_timeouts"):
+        pauses = numbers.get("pauses_ns")
+        unit = numbers["election_timeout_ns"] if metric == "pause_timeouts" and pauses else 1
+        return statistics.median(pauses) / unit if pauses else None
+    if metric == "leader_rss":
+        return _phase(run, figure.phase).get("leader_rss_peak")
     if metric == "p99_ratio":
         return _ratio(*(_operation(run, figure, p).get("p99") for p in (figure.phase, figure.since)))
     if metric == "p99_during_ratio":
@@ -129,9 +140,15 @@ def text(figure, value_):
         return figures.MISSING
     if figure.metric in ("p99_ratio", "p99_during_ratio", "times_disk"):
         return f"{figures.three(value_)}x"
-    if figure.metric == "restart_s":
+    if figure.metric in ("restart_s", "catch_up_s"):
         return f"{value_:.2f} s"
-    if figure.metric in ("rss_growth", "rss_end", "peak_rss"):
+    if figure.metric == "pause_timeouts":
+        return f"{figures.three(value_)} timeouts"
+    if figure.metric == "failed_writes":
+        return f"{value_:.0f}"
+    if figure.metric == "pause":
+        return figures.duration(value_)
+    if figure.metric in ("rss_growth", "rss_end", "peak_rss", "leader_rss"):
         return _bytes(value_)
     return figures.text(figure.metric, value_)
 

@@ -109,8 +109,8 @@ def memory(samples, begin, end):
     return {"rss_end": rows[-1], "rss_peak": max(rows)} if rows else {}
 
 
-def phase_numbers(phase, samples):
-    """The numbers of one measured phase."""
+def phase_numbers(phase, samples, leader_samples=()):
+    """The numbers of one measured phase; `leader_samples` only of a cluster's leader."""
     numbers = {"name": phase["name"], "load_ns": phase["load_ns"], "operations": [], "watchers": []}
     done = errors = 0
     for name, row, trusted in _operations(phase):
@@ -129,6 +129,9 @@ def phase_numbers(phase, samples):
         numbers["throughput"] = done * 1e9 / phase["load_ns"]
     begin = phase["start_wall_ns"]
     numbers.update(memory(samples, begin, begin + max(phase["load_ns"], 1)))
+    leader = memory(leader_samples, begin, begin + max(phase["load_ns"], 1))
+    if leader:
+        numbers["leader_rss_peak"] = leader["rss_peak"]
     cpu = [value_at(samples, CPU, wall) for wall in (begin, begin + phase["load_ns"])]
     if None not in cpu and done:
         numbers["cpu_us_per_op"] = (cpu[1] - cpu[0]) / 1e3 / done
@@ -141,7 +144,8 @@ def run_numbers(result, samples, before, after, usage):
     """The numbers of one run. `before`, `after`: parsed /metrics around the load; `usage`: what the
     kernel says about the server process (see runner.py)."""
     numbers = {
-        "phases": [phase_numbers(p, samples) for p in result["phases"] if p["measured"]],
+        "phases": [phase_numbers(p, samples, usage.get("leader_samples", ()))
+                   for p in result["phases"] if p["measured"]],
         # Of the rest only what the server held; their times are not kept.
         "unmeasured": [{"name": p["name"],
                         **memory(samples, p["start_wall_ns"], p["start_wall_ns"] + p["load_ns"])}
@@ -160,10 +164,20 @@ def run_numbers(result, samples, before, after, usage):
         numbers["syncs_per_write"] = syncs / revisions
     if usage.get("peak_rss"):
         numbers["peak_rss"] = usage["peak_rss"]
-    for name in ("start_s", "restart_s", "disk_append_ns"):
+    for name in ("start_s", "restart_s", "disk_append_ns", "members"):
         if usage.get(name):
             numbers[name] = usage[name]
     return numbers
+
+
+def lean(result):
+    """Without the buckets of the steps, once the numbers that need them are taken: they are the
+    bulk of a result."""
+    for phase in result["phases"]:
+        for row in [o for load in phase["loads"] for o in load["operations"]] + phase["watchers"]:
+            for step in row.get("series") or []:
+                step.pop("buckets", None)
+    return result
 
 
 def values(run, phase=None, operation=None):

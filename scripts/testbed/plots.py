@@ -242,7 +242,8 @@ class Plotter:
             _latency_axis(axis)
             axis.set_title(variant, fontsize=9.5, color=self.colours[variant])
         axes.flat[-1].set_xlabel("seconds into the phase")
-        marks = " Shaded: a compaction, from its request to its answer." if compacted else ""
+        marks = (" Shaded: a compaction from its request to its answer, or a member that catches "
+                 "up.") if compacted else ""
         return self.save(figure, f"time-{workload}", f"Latency over time: {slot.title}",
                          "p99 (line) and median (dotted) of each interval; every run is a "
                          f"line.{marks}")
@@ -256,7 +257,7 @@ class Plotter:
         axis.plot(seconds, [s["p99_ns"] for s in steps], color=colour, lw=1.1, alpha=0.8)
         axis.plot(seconds, [s["p50_ns"] for s in steps], color=colour, lw=0.8, alpha=0.6, ls=":")
         phase = next(p for p in self.raw(run)["phases"] if p["name"] == slot.phase)
-        marks = [m for m in phase["schedule"] if m["kind"] == "compact"]
+        marks = [m for m in phase["schedule"] if m["kind"] in ("compact", "rejoin")]
         for mark in marks:
             begin, end = mark["at_ns"] / 1e9, (mark["at_ns"] + mark["took_ns"]) / 1e9
             axis.axvspan(begin, end, color="#f59e0b", alpha=0.15, lw=0)
@@ -279,6 +280,8 @@ class Plotter:
             for variant in self._variants():
                 for number, run in enumerate(self.comparison.of(variant, workload)):
                     path = self.out / "runs" / run["folder"] / "samples.json"
+                    if not path.is_file():  # of a fault: its processes come and go
+                        continue
                     samples = json.loads(path.read_text(encoding="utf-8"))["rows"]
                     axis.plot([(s[0] - samples[0][0]) / 1e9 for s in samples],
                               [s[rss] / 2**20 for s in samples], lw=1.2, alpha=0.75,
@@ -325,7 +328,7 @@ class Plotter:
 def _stage_means(runs):
     sums, counts = {}, {}
     for run in runs:
-        for stage, row in run["numbers"]["stages"].items():
+        for stage, row in run["numbers"].get("stages", {}).items():
             if row.get("count"):
                 sums[stage] = sums.get(stage, 0.0) + row["sum_s"]
                 counts[stage] = counts.get(stage, 0.0) + row["count"]

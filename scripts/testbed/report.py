@@ -4,7 +4,7 @@ import base64
 import html
 import statistics
 
-from . import figures, goals, terminal
+from . import faults, figures, goals, terminal
 
 # The short table colours a cell by its ratio to the baseline only when the interval leaves out 1.
 LESS_IS_BETTER = {c: c != "throughput" for c in terminal.COLUMNS}
@@ -221,8 +221,9 @@ def _runs(comparison):
     for run in comparison.runs:
         note = run.get("reason", "")
         if run["outcome"] == "complete":
-            unsent = run["numbers"]["unsent"]
-            notes = [f"{unsent} operations were due and never sent" if unsent else "",
+            unsent = run["numbers"].get("unsent", 0)
+            notes = [faults.describe(run["numbers"]),
+                     f"{unsent} operations were due and never sent" if unsent else "",
                      f"server ended with status {run['server_exit']}" if "server_exit" in run else ""]
             note = "; ".join(n for n in notes if n)
         rows.append(f"<tr><td>{run['number']}</td><td>{run['repetition'] + 1}</td>"

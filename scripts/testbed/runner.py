@@ -3,7 +3,8 @@
 What one run leaves in results/<run>/runs/<name>/: result.json (what quorate-bench measured, raw),
 samples.json (CPU, memory, bytes written over time), metrics-before.txt.gz and metrics-after.txt.gz
 (/metrics around the load), workload.yaml (effective), bench.log, server.log (its middle left out if
-it is long) and run.json (what was started, how it ended, the numbers that are compared).
+it is long; of a cluster server-NAME.log for each member) and run.json (what was started, how it
+ended, the numbers that are compared). A run of a fault (faults.py) has no samples and no metrics.
 """
 
 import gzip
@@ -16,7 +17,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import manifest, metrics, servers
+from . import faults, manifest, metrics, servers
+from .cluster import Cluster
 from .definition import ROOT
 from .sampler import Sampler, peak_rss, write_bytes
 
@@ -78,14 +80,15 @@ class Runner:
                 version = servers.version(path)
                 known["programs"][variant.server] = manifest.program(path, version)
         known["variants"] = [
-            {"name": v.name, "server": v.server, "flags": v.flags,
+            {"name": v.name, "server": v.server, "flags": v.flags, "members": v.members,
              **({"absent": self.absent[v.name]} if v.name in self.absent else {})}
             for v in self.experiment.variants]
         known["workloads"] = [vars(w) for w in self.experiment.workloads]
         self.manifest = known
         shutil.copy(self.experiment.path, self.out / "experiment.yaml")
         for workload in self.experiment.workloads:
-            shutil.copy(ROOT / workload.file, self.out / Path(workload.file).name)
+            if workload.file:
+                shutil.copy(ROOT / workload.file, self.out / Path(workload.file).name)
         self._save_manifest()
 
     def _save_manifest(self):
@@ -133,35 +136,55 @@ class Runner:
         folder.mkdir()
         run = {"number": number, "repetition": repetition, "workload": workload.name,
                "variant": variant.name, "folder": folder.name}
-        server = servers.RunningServer(self.programs[variant.server], variant.flags,
-                                       self.data_root, folder / "server.log")
+        program = self.programs[variant.server]
+        if variant.members > 1:
+            server = Cluster(program, variant, self.data_root, folder)
+        else:
+            server = servers.RunningServer(program, variant.flags, self.data_root,
+                                           folder / "server.log")
         run["flags"] = variant.flags
+        usage = {}
         try:
             with server:
-                self._measure(server, workload, folder, run)
-                usage = run.pop("_usage")
-                usage["written_at_end"] = _written_after_stop(server)
-                if workload.restart and run["outcome"] == "complete":
-                    usage["restart_s"] = server.restart()
+                if workload.fault:
+                    self._run_fault(server, workload, variant, folder, run)
+                else:
+                    self._measure(server, workload, folder, run)
+                    usage = run.pop("_usage")
+                    usage["written_by_end"] = _written_after_stop(server)
+                    if workload.restart and run["outcome"] == "complete":
+                        usage["restart_s"] = server.restart()
         except servers.ServerError as error:
             run.update(outcome="not started", reason=str(error))
-            usage = {}
-        code = server.process.returncode
-        # etcd ends itself with the signal that stopped it; a crash is another matter.
-        if code not in (None, 0, -signal.SIGTERM, 128 + signal.SIGTERM):
-            run["server_exit"] = code
-        if run["outcome"] == "complete":
+        for member in server.members:
+            code = member.process.returncode if member.process else None
+            # etcd ends itself with the signal that stopped it; a crash is another matter.
+            if code not in (None, 0, -signal.SIGTERM, 128 + signal.SIGTERM):
+                run["server_exit"] = code
+        if run["outcome"] == "complete" and not workload.fault:
             self._evaluate(folder, run, usage)
-        if (folder / "server.log").exists():
-            _shorten(folder / "server.log")
+        for log in folder.glob("server*.log"):
+            _shorten(log)
         _write(folder / "run.json", _compact(run))
         return run
 
+    def _run_fault(self, cluster, workload, variant, folder, run):
+        run["loadavg"] = os.getloadavg()[0]
+        try:
+            numbers, why_not = faults.run(cluster, workload, variant, folder)
+        except servers.ServerError as error:
+            numbers, why_not = None, str(error)
+        if numbers is None:
+            run.update(outcome="failed", reason=why_not)
+        else:
+            run.update(outcome="complete", numbers=numbers)
+
     def _measure(self, server, workload, folder, run):
         """Drives the running server and leaves the raw files."""
-        usage = {"start_s": server.start_s, "written_at_start": write_bytes(server.pid)}
+        usage = {"start_s": server.start_s,
+                 "written_by_start": [write_bytes(m.pid) for m in server.members]}
         run["_usage"] = usage
-        _write_packed(folder / "metrics-before.txt.gz", server.metrics())
+        _write_packed(folder / "metrics-before.txt.gz", server.leader().metrics())
         command = [str(servers.bin_dir() / "quorate-bench"), "run", str(ROOT / workload.file),
                    f"--endpoints={server.endpoint}", f"--out={folder / 'result.json'}", "--plain"]
         for name, value in workload.parameters.items():
@@ -172,7 +195,7 @@ class Runner:
             command.append(f"--rate={workload.rate}")
         run["loadavg"] = os.getloadavg()[0]
         probes = [self._probe(workload)]
-        with Sampler(server.pid) as sampler, open(folder / "bench.log", "wb") as log:
+        with Sampler(*[m.pid for m in server.members]) as sampler, open(folder / "bench.log", "wb") as log:
             code = _drive(command, log)
         probes.append(self._probe(workload))
         text = (folder / "bench.log").read_text(encoding="utf-8", errors="replace")
@@ -180,15 +203,30 @@ class Runner:
         if None not in probes:
             usage["disk_append_ns"] = sum(probes) / len(probes)
         run["outcome"] = OUTCOMES.get(code, "failed")
-        if server.process.poll() is not None:
-            run.update(outcome="failed", reason=f"the server ended with {server.process.returncode}")
+        ended = [m.process.returncode for m in server.members if m.process.poll() is not None]
+        if ended:
+            run.update(outcome="failed", reason=f"the server ended with {ended[0]}")
         else:
-            _write_packed(folder / "metrics-after.txt.gz", server.metrics())
-            usage["peak_rss"] = peak_rss(server.pid)
+            self._look_at_members(server, sampler, folder, usage)
         if run["outcome"] != "complete" and "reason" not in run:
             run["reason"] = _last_line(folder / "bench.log")
         _write(folder / "samples.json",
                _compact({"fields": Sampler.FIELDS, "rows": sampler.samples}))
+
+    def _look_at_members(self, server, sampler, folder, usage):
+        """What they used, after the load; of a cluster also each of them and which one led."""
+        leader = server.leader()
+        _write_packed(folder / "metrics-after.txt.gz", leader.metrics())
+        peaks = [peak_rss(m.pid) for m in server.members]
+        usage["peak_rss"] = sum(peaks)
+        if len(server.members) == 1:
+            return
+        usage["leader_samples"] = sampler.members[server.members.index(leader)]
+        cpu = Sampler.FIELDS.index("cpu_ns")
+        usage["members"] = [
+            {"name": member.name, "leads": member is leader, "peak_rss": peak,
+             "cpu_s": (rows[-1][cpu] - rows[0][cpu]) / 1e9}
+            for member, peak, rows in zip(server.members, peaks, sampler.members, strict=True)]
 
     def _probe(self, workload):
         """Median of an append and fdatasync, on the server's disk while the server rests."""
@@ -203,24 +241,19 @@ class Runner:
             raise servers.ServerError("quorate-bench is not a release build: results come from "
                                       "release builds only (./dev build)")
         _write(folder / "workload.yaml", result["workload"]["effective"])
-        if None not in (usage["written_at_start"], usage["written_at_end"]):
-            usage["written_bytes"] = usage["written_at_end"] - usage["written_at_start"]
+        written = [_sum(usage[name]) for name in ("written_by_start", "written_by_end")]
+        if None not in written:
+            usage["written_bytes"] = written[1] - written[0]
+        for row, begin, end in zip(usage.get("members", []), usage["written_by_start"],
+                                   usage["written_by_end"], strict=False):
+            if None not in (begin, end):
+                row["written_bytes"] = end - begin
         samples = json.loads((folder / "samples.json").read_text(encoding="utf-8"))["rows"]
         before, after = (metrics.parse_prometheus(
             gzip.decompress((folder / f"metrics-{when}.txt.gz").read_bytes()).decode())
             for when in ("before", "after"))
         run["numbers"] = metrics.run_numbers(result, samples, before, after, usage)
-        _write(folder / "result.json", _compact(_lean(result)))
-
-
-def _lean(result):
-    """Without the buckets of the steps, once the numbers that need them are taken: they are the
-    bulk of a result."""
-    for phase in result["phases"]:
-        for row in [o for load in phase["loads"] for o in load["operations"]] + phase["watchers"]:
-            for step in row.get("series") or []:
-                step.pop("buckets", None)
-    return result
+        _write(folder / "result.json", _compact(metrics.lean(result)))
 
 
 def _drive(command, log):
@@ -240,11 +273,15 @@ def _drive(command, log):
 
 
 def _written_after_stop(server):
-    """Stops the server and answers all it wrote, its last flush included."""
-    process = server.process
-    if process.poll() is not None:
-        return None
-    process.send_signal(signal.SIGTERM)
+    """Stops the server, all its members, and answers for each all that it wrote, its last flush
+    included; None for one that had ended before."""
+    running = [m for m in server.members if m.process.poll() is None]
+    for member in running:
+        member.process.send_signal(signal.SIGTERM)
+    return [_written_at_end(m.process) if m in running else None for m in server.members]
+
+
+def _written_at_end(process):
     deadline = time.monotonic() + servers.STOP_TIMEOUT_S
     while True:
         # The kernel keeps the counters of an ended process until it is waited for.
@@ -257,6 +294,12 @@ def _written_after_stop(server):
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_oublock * 512
+
+
+def _sum(values):
+    """None when one of them is missing."""
+    values = list(values)
+    return None if None in values else sum(values)
 
 
 def _slug(text):
@@ -273,6 +316,8 @@ def describe(run):
     text = f"{run['workload']:<20} {run['variant']:<22}"
     if run["outcome"] != "complete":
         return f"{text} {run['outcome'].upper()}: {run.get('reason', '')}"
+    if told := faults.describe(run["numbers"]):
+        return f"{text} {told}"
     found = metrics.values(run)
     parts = []
     if "throughput" in found:

@@ -15,13 +15,15 @@ def cpu_clock(pid):
 
 
 class Sampler:
-    """Samples until stopped. `samples` is a list of rows in the order of FIELDS."""
+    """Samples until stopped. `samples` is a list of rows in the order of FIELDS, sums over all
+    processes; `members` holds such a list for each of them."""
 
     FIELDS = ("wall_ns", "cpu_ns", "rss_bytes", "write_bytes")
 
-    def __init__(self, pid):
-        self.pid = pid
+    def __init__(self, *pids):
+        self.pids = pids
         self.samples = []
+        self.members = [[] for _ in pids]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -42,14 +44,22 @@ class Sampler:
 
     def _take(self):
         try:
-            cpu = time.clock_gettime_ns(cpu_clock(self.pid))
-            wall = time.time_ns()
-            with open(f"/proc/{self.pid}/statm", "rb") as file:
-                rss = int(file.read().split()[1]) * PAGE_BYTES
-            self.samples.append((wall, cpu, rss, write_bytes(self.pid)))
-            return True
+            rows = [_look(pid) for pid in self.pids]
         except (OSError, ProcessLookupError, IndexError):
-            return False  # the server has ended
+            return False  # a server has ended
+        for row, kept in zip(rows, self.members, strict=True):
+            kept.append(row)
+        columns = list(zip(*rows, strict=True))[1:]
+        self.samples.append((rows[0][0], *[None if None in c else sum(c) for c in columns]))
+        return True
+
+
+def _look(pid):
+    cpu = time.clock_gettime_ns(cpu_clock(pid))
+    wall = time.time_ns()
+    with open(f"/proc/{pid}/statm", "rb") as file:
+        rss = int(file.read().split()[1]) * PAGE_BYTES
+    return wall, cpu, rss, write_bytes(pid)
 
 
 def write_bytes(pid):

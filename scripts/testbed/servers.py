@@ -1,6 +1,7 @@
 """Servers under measurement: found, named, started on free loopback ports, stopped by pid."""
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -17,6 +18,7 @@ from .definition import ROOT
 READY = b"ready to serve client requests"
 READY_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
+PORT_MIN, PORT_END = 10_000, 32_768
 
 
 class ServerError(RuntimeError):
@@ -63,30 +65,38 @@ def version(path):
 
 
 def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-    finally:
-        for s in sockets:
-            s.close()
+    """Ports that were free a moment ago. Below those that outgoing connections are given: a server
+    that is started again wants its own back."""
+    ports = set()
+    while len(ports) < count:
+        port = random.SystemRandom().randrange(PORT_MIN, PORT_END)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.add(port)
+    return list(ports)
 
 
 class RunningServer:
-    """One server process in a fresh data directory, which goes when the server is closed."""
+    """One server process in a fresh data directory, which goes when the server is closed. `peers`:
+    {name: peer URL} of all members of its cluster, itself included; without them it is alone."""
 
-    def __init__(self, path, flags, data_root, log_path):
-        self.client_port, peer_port = free_ports(2)
+    def __init__(self, path, flags, data_root, log_path, name="measured", peers=None):
+        ports = free_ports(2)
+        self.name, self.client_port = name, ports[0]
         self.log_path = Path(log_path)
         self.folder = tempfile.mkdtemp(prefix="server-", dir=data_root)
-        peer = f"http://127.0.0.1:{peer_port}"
+        peers = peers or {name: f"http://127.0.0.1:{ports[1]}"}
+        self.peer_url = peers[name]
+        cluster = ",".join(f"{member}={url}" for member, url in peers.items())
         self.command = [
-            str(path), "--name=measured", f"--data-dir={self.folder}/data",
+            str(path), f"--name={name}", f"--data-dir={self.folder}/data",
             f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}",
-            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=measured={peer}",
-            *(f"--{name}={_text(value)}" for name, value in flags.items()),
+            f"--listen-peer-urls={self.peer_url}",
+            f"--initial-advertise-peer-urls={self.peer_url}", f"--initial-cluster={cluster}",
+            *(f"--{flag}={_text(value)}" for flag, value in flags.items()),
         ]
         self.process = None
         self.start_s = None
@@ -96,6 +106,13 @@ class RunningServer:
     @property
     def endpoint(self):
         return f"127.0.0.1:{self.client_port}"
+
+    @property
+    def members(self):
+        return [self]
+
+    def leader(self):
+        return self
 
     @property
     def url(self):
@@ -111,20 +128,41 @@ class RunningServer:
 
     def _start(self):
         """Answers how long it took until the server was ready."""
+        began = time.monotonic()
+        self.launch()
+        self.wait_until_ready()
+        return time.monotonic() - began
+
+    def launch(self, *more_flags):
+        """Starts the process, new or again on its data."""
         # No variable of the caller may configure a server that is measured.
         environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
         self._ready.clear()
         self._was_ready = False
-        began = time.monotonic()
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([*self.command, *more_flags], stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, env=environment)
         self._reader = threading.Thread(target=self._copy_log, daemon=True)
         self._reader.start()
+
+    def wait_until_ready(self):
         self._ready.wait(READY_TIMEOUT_S)
         if not self._was_ready:
             self.close()
             raise ServerError(self._last_words())
-        return time.monotonic() - began
+
+    def end(self, number):
+        """Sends a signal that ends the process, and waits for that."""
+        self.process.send_signal(number)
+        self.process.wait(STOP_TIMEOUT_S)
+        self._reader.join()
+        self.process.stdout.close()
+
+    def ask_to_end(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def lose_data(self):
+        shutil.rmtree(f"{self.folder}/data")
 
     def restart(self):
         """Starts the server, which has ended, again on its data, and stops it. Answers how long it

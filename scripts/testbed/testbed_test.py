@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from testbed import definition, goals, intervals, metrics, sampler, terminal  # noqa: E402
+from testbed import cluster, definition, faults, goals, intervals, metrics, sampler, terminal  # noqa: E402
 from testbed.comparison import Comparison, Slot  # noqa: E402
 from testbed.definition import DefinitionError  # noqa: E402
 
@@ -334,6 +334,100 @@ class Goals(unittest.TestCase):
             with self.assertRaises(DefinitionError) as caught:
                 self.experiment(FIGURES.replace(*wrong))
             self.assertIn(words, str(caught.exception))
+
+
+CLUSTER = GOOD.replace("flags: {backend: memory}}", "members: 3}").replace(
+    "name: b, server: quorate}", "name: b, server: quorate, members: 3}").replace(
+    "workloads:", "workloads:\n  - {fault: leader-kill, parameters: {events: 3}}")
+
+
+class Faults(unittest.TestCase):
+    def load(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "experiment.yaml"
+            path.write_text(text)
+            return definition.load(path)
+
+    def test_definitions(self):
+        loaded = self.load(CLUSTER)
+        self.assertEqual([w.name for w in loaded.workloads], ["leader-kill", "write-throughput"])
+        self.assertEqual([v.members for v in definition.as_twins(loaded).variants], [3, 3])
+        for wrong, words in ((("leader-kill", "leader-sulk"), "known: leader-kill, leader-stop"),
+                             (("leader-kill", "member-rejoin"), "key 'file' is missing"),
+                             (("leader-kill,", "leader-kill, file: x.yaml,"), "has no file"),
+                             (("members: 3", "members: 1"), "a cluster of 3 members"),
+                             (("members: 3", "members: many"), "a whole number")):
+            with self.assertRaises(DefinitionError) as caught:
+                self.load(CLUSTER.replace(*wrong))
+            self.assertIn(words, str(caught.exception))
+
+    def test_a_pause_belongs_to_the_fault_that_it_touches(self):
+        pauses = [{"begin_wall_ns": 10_000_000, "length_ns": 9_000_000},
+                  {"begin_wall_ns": 40_000_000, "length_ns": 8_000_000},
+                  {"begin_wall_ns": 50_000_000, "length_ns": 3_000_000}]
+        self.assertEqual(faults.pause_within(pauses, (18_000_000, 45_000_000)), 9_000_000)
+        self.assertEqual(faults.pause_within(pauses, (20_000_000, 60_000_000)), 8_000_000)
+        # Shorter pauses are not told of: it counts as long as they may be.
+        self.assertEqual(faults.pause_within(pauses, (60_000_000, 70_000_000)),
+                         faults.PAUSE_MIN_NS)
+
+    def test_the_steady_load_is_seen_in_the_log(self):
+        self.assertEqual(faults.steady_s("fill (not measured) 9s\n"), 0)
+        self.assertEqual(faults.steady_s("fill 9s\nsteady 1s of 3600s  5 op/s\n"
+                                         "steady 2.5s of 3600s  500 op/s\n"), 2.5)
+
+    def test_figures_of_faults(self):
+        killed = {"numbers": {"phases": [], "pauses_ns": [12e8, 9e8, 11e8],
+                              "election_timeout_ns": 10**9, "failed_writes": 0}}
+        rejoined = {"numbers": {"catch_up_s": 2.0, "phases": [
+            {"name": "steady", "leader_rss_peak": 7, "operations": [], "watchers": []}]}}
+        ask = {"text": "x", "workload": "w", "phase": "steady"}
+        found = [goals.of_run(run_, definition.Figure(metric=metric, **ask))
+                 for run_, metric in ((killed, "pause"), (killed, "pause_timeouts"),
+                                      (killed, "failed_writes"), (rejoined, "pause"),
+                                      (rejoined, "catch_up_s"), (rejoined, "leader_rss"))]
+        self.assertEqual(found, [11e8, 1.1, 0, None, 2.0, 7])
+
+    def test_a_member_follows_when_it_has_what_the_leader_has_now(self):
+        told = []  # by the late member
+
+        class Member:
+            def __init__(self, leads, revision):
+                self.leads, self.revision = leads, revision
+                self.process = subprocess.Popen(["sleep", "1000"])
+
+            def metrics(self):
+                return (f"etcd_server_is_leader {self.leads}\n"
+                        f"etcd_debugging_mvcc_current_revision {self.revision()}\n")
+
+        def late():
+            told.append([1, 100, 103, 105, 105][len(told)])
+            return told[-1]
+
+        group = cluster.Cluster.__new__(cluster.Cluster)
+        # Writes go on while the late one gets as far as the leader was.
+        group.members = [Member(1, lambda: 105 if 100 in told else 100), Member(0, late)]
+        try:
+            group.wait_for_data(group.members[1])
+        finally:
+            for member in group.members:
+                member.process.kill()
+                member.process.wait()
+        self.assertEqual(told, [1, 100, 103, 105, 105])
+
+    def test_what_several_processes_use_is_added(self):
+        children = [subprocess.Popen(["sleep", "1000"]) for _ in range(2)]
+        try:
+            with sampler.Sampler(*[c.pid for c in children]) as taken:
+                pass
+        finally:
+            for child in children:
+                child.kill()
+                child.wait()
+        rss = sampler.Sampler.FIELDS.index("rss_bytes")
+        self.assertEqual(len(taken.members), 2)
+        for total, one, other in zip(taken.samples, *taken.members, strict=True):
+            self.assertEqual(total[rss], one[rss] + other[rss])
 
 
 class Pages(unittest.TestCase):

@@ -41,6 +41,26 @@ void AskLeader(ServiceContext& context, Replica& replica, const char* path, std:
 
 using RenewDone = std::function<void(Error, int64_t, Replica&)>;
 
+// A checkpoint says that less than the whole time is left, which a new leader would go by: it has
+// to go before the client hears that it has all its time again.
+void ForgetCheckpoint(ServiceContext& context, Replica& replica, LeaseId id, int64_t give_up_ns,
+                      RenewDone done) {
+  etcdserverpb::InternalRaftRequest request;
+  const uint64_t request_id = context.ids->Next();
+  request.mutable_header()->set_id(request_id);
+  request.mutable_lease_checkpoint()->add_checkpoints()->set_id(id.value());
+  Proposal proposal;
+  proposal.payload = Bytes::FromString(request.SerializeAsString());
+  proposal.id = RequestId(request_id);
+  proposal.waiter.deadline_ns = give_up_ns;
+  proposal.waiter.done = [&context, id, give_up_ns, done](const engine::Reply&) {
+    context.loop->Run([&context, id, give_up_ns, done](Replica& later) {
+      RenewLease(context, later, id, give_up_ns, done);
+    });
+  };
+  replica.Propose(std::move(proposal));
+}
+
 // A leader that was deposed and does not know it would promise what it cannot keep, or say that a
 // lease is gone that was granted elsewhere: a read point confirms the lead first (etcd's
 // ensureLeadership).
@@ -56,6 +76,10 @@ void RenewHere(ServiceContext& context, Replica& replica, LeaseId id, int64_t gi
       Lessor& lessor = r.engine().lessor();
       const int64_t now_ns = context.clock->MonotonicNs();
       if (lessor.primary() && !lessor.ExpiredNotRevoked(id, now_ns)) {
+        const std::optional<engine::LeaseRecord> lease = lessor.Find(id);
+        if (lease && lease->remaining_ttl_seconds > 0) {
+          return ForgetCheckpoint(context, r, id, give_up_ns, done);
+        }
         return done({}, lessor.Renew(id, now_ns), r);
       }
       // Another leads by now, or the revocation is under way: the answer waits for it.
