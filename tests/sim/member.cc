@@ -169,6 +169,7 @@ absl::Status Member::Start() {
   ++epoch_;
   inputs.number = epoch_;
   inputs.peers = peers_.get();
+  inputs.synced = [this](LogIndex index) { judge_->Synced(*this, index); };
   inputs.http = http_.get();
   disk_failed_ = false;
   scheduled_ = {};

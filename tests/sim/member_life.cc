@@ -120,6 +120,9 @@ void MemberLife::BuildLoops() {
       data_.log.get(), inputs_.clock,
       server::LogWriter::Events{[this](LogIndex index, Term term) { loop_->Durable(index, term); },
                                 [this](std::vector<consensus::Message> messages) {
+                                  // What they promise is on disk, also when the next thing that is
+                                  // done there fails.
+                                  inputs_.synced(data_.log->last_index());
                                   inputs_.peers->Send(std::move(messages));
                                 },
                                 [this](LogIndex through) {

@@ -39,6 +39,7 @@ class MemberLife {
     server::HttpCaller* http = nullptr;
     std::function<void(const Entry&)> applied;
     std::function<void(const absl::Status&)> disk_failed;
+    std::function<void(LogIndex)> synced;  // entries up to there, and no promise was sent before
   };
   static absl::StatusOr<std::unique_ptr<MemberLife>> Open(const Inputs& inputs);
 
