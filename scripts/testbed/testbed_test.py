@@ -376,6 +376,14 @@ class Faults(unittest.TestCase):
         self.assertEqual(faults.steady_s("fill 9s\nsteady 1s of 3600s  5 op/s\n"
                                          "steady 2.5s of 3600s  500 op/s\n"), 2.5)
 
+    def test_a_load_that_is_refused_is_none(self):
+        refused = phase()
+        self.assertIsNone(faults.errors_of(refused))
+        refused["loads"][0]["operations"][0].update(
+            errors=500, errors_by_text={"Unavailable: x": 1, "ResourceExhausted: full": 499})
+        self.assertEqual(faults.errors_of(refused),
+                         "500 of 1500 operations failed: ResourceExhausted: full")
+
     def test_figures_of_faults(self):
         killed = {"numbers": {"phases": [], "pauses_ns": [12e8, 9e8, 11e8],
                               "election_timeout_ns": 10**9, "failed_writes": 0}}
