@@ -117,6 +117,7 @@ def _member_rejoins(cluster, workload, folder):
         _wait_for_load(bench)
         if cluster.leader() is lost:
             return None, "the leader changed while the store was filled"
+        lost_ns = time.time_ns()
         lost.end(signal.SIGKILL)
         lost.lose_data()
         cluster.replace(lost)
@@ -133,6 +134,7 @@ def _member_rejoins(cluster, workload, folder):
     if wrong := errors_of(phase):
         return None, wrong
     phase["schedule"] = [{"kind": "rejoin", "at_ns": begin_ns - phase["start_wall_ns"],
+                          "prepared_at_ns": lost_ns - phase["start_wall_ns"],
                           "took_ns": end_ns - begin_ns}]
     numbers = metrics.run_numbers(result, [], {}, {}, {})
     numbers["catch_up_s"] = (end_ns - begin_ns) / 1e9

@@ -181,6 +181,11 @@ class Metrics(unittest.TestCase):
         self.assertEqual(metrics.around_schedule(row, {"schedule": [compaction]}),
                          {"p99_before": 1000, "p99_during": 10000})
         self.assertEqual(metrics.around_schedule(row, {"schedule": []}), {})
+        # What prepares it, here from the step of 5000 on, is neither before nor during.
+        series[3]["buckets"] = [[5000, 100]]
+        self.assertEqual(metrics.around_schedule(
+            row, {"schedule": [{**compaction, "prepared_at_ns": 3 * step}]}),
+            {"p99_before": 1000, "p99_during": 10000})
 
     def test_quantiles_of_buckets(self):
         self.assertEqual(metrics.quantile([[5, 1], [1, 99]], 0.99), 1)
