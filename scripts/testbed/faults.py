@@ -23,6 +23,7 @@ SETTLE_S = 1.0  # between what is done and the next thing
 PAUSE_MIN_NS = 2_000_000  # shorter ones count as this long
 BEFORE_S = 3  # of steady load before a member loses its disk
 AFTER_S = 0.5
+ERROR_SHARE_MAX = 0.01  # of the steady load
 READY_FOR_LOAD_S = 900
 ELECTION_TIMEOUT_MS = 1000  # of Quorate and of etcd, if a variant has no flag
 SIGNALS = {"leader-kill": signal.SIGKILL, "leader-stop": signal.SIGTERM}
@@ -116,6 +117,7 @@ def _member_rejoins(cluster, workload, folder):
         _wait_for_load(bench)
         if cluster.leader() is lost:
             return None, "the leader changed while the store was filled"
+        lost_ns = time.time_ns()
         lost.end(signal.SIGKILL)
         lost.lose_data()
         cluster.replace(lost)
@@ -129,13 +131,27 @@ def _member_rejoins(cluster, workload, folder):
         return None, f"quorate-bench ended with {code}"
     result = bench.result()
     phase = next(p for p in result["phases"] if p["measured"])
+    if wrong := errors_of(phase):
+        return None, wrong
     phase["schedule"] = [{"kind": "rejoin", "at_ns": begin_ns - phase["start_wall_ns"],
+                          "prepared_at_ns": lost_ns - phase["start_wall_ns"],
                           "took_ns": end_ns - begin_ns}]
     numbers = metrics.run_numbers(result, [], {}, {}, {})
     numbers["catch_up_s"] = (end_ns - begin_ns) / 1e9
     bench.out.write_text(json.dumps(metrics.lean(result), separators=(",", ":")) + "\n",
                          encoding="utf-8")
     return numbers, None
+
+
+def errors_of(phase):
+    """Why the load of a phase is none; None if it is: the members it goes to do not end."""
+    for load in phase["loads"]:
+        for row in load["operations"]:
+            if row["errors"] > ERROR_SHARE_MAX * (row["ok"] + row["errors"]):
+                texts = row.get("errors_by_text") or {"unknown": 0}
+                return (f"{row['errors']} of {row['ok'] + row['errors']} operations failed: "
+                        f"{max(texts, key=texts.get)}")
+    return None
 
 
 def _wait_for_load(bench):

@@ -85,19 +85,20 @@ def quantile(buckets, share):
 
 
 def around_schedule(row, phase):
-    """The p99 of an operation before the first scheduled thing began and while one was going on,
-    of all steps of the series that it touches."""
+    """The p99 of an operation before the first scheduled thing was prepared or began, and while one
+    was going on, of all steps of the series that it touches."""
     steps = row.get("series") or []
     if len(steps) < 2 or not phase.get("schedule"):
         return {}
     length = steps[1]["t_ns"] - steps[0]["t_ns"]
     spans = [(s["at_ns"], s["at_ns"] + s["took_ns"]) for s in phase["schedule"]]
+    quiet_until = min(s.get("prepared_at_ns", s["at_ns"]) for s in phase["schedule"])
     before, during = [], []
     for step in steps:
         begin, end = step["t_ns"], step["t_ns"] + length
-        if end <= min(at for at, _ in spans):
+        if end <= quiet_until:
             before += step.get("buckets", [])
-        elif any(begin < to and end > at for at, to in spans):
+        if any(begin < to and end > at for at, to in spans):
             during += step.get("buckets", [])
     found = {"p99_before": quantile(before, 0.99), "p99_during": quantile(during, 0.99)}
     return {k: v for k, v in found.items() if v}

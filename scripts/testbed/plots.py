@@ -267,7 +267,9 @@ class Plotter:
     # --- memory and stages
 
     def memory(self):
-        workloads = self.comparison.workloads
+        # A fault leaves no samples: its processes come and go.
+        workloads = [w.name for w in self.comparison.experiment.workloads
+                     if w.fault is None and w.name in self.comparison.workloads]
         if not workloads:
             return None
         rss = Sampler.FIELDS.index("rss_bytes")
@@ -280,8 +282,6 @@ class Plotter:
             for variant in self._variants():
                 for number, run in enumerate(self.comparison.of(variant, workload)):
                     path = self.out / "runs" / run["folder"] / "samples.json"
-                    if not path.is_file():  # of a fault: its processes come and go
-                        continue
                     samples = json.loads(path.read_text(encoding="utf-8"))["rows"]
                     axis.plot([(s[0] - samples[0][0]) / 1e9 for s in samples],
                               [s[rss] / 2**20 for s in samples], lw=1.2, alpha=0.75,

@@ -181,6 +181,11 @@ class Metrics(unittest.TestCase):
         self.assertEqual(metrics.around_schedule(row, {"schedule": [compaction]}),
                          {"p99_before": 1000, "p99_during": 10000})
         self.assertEqual(metrics.around_schedule(row, {"schedule": []}), {})
+        # What prepares it, here from the step of 5000 on, is neither before nor during.
+        series[3]["buckets"] = [[5000, 100]]
+        self.assertEqual(metrics.around_schedule(
+            row, {"schedule": [{**compaction, "prepared_at_ns": 3 * step}]}),
+            {"p99_before": 1000, "p99_during": 10000})
 
     def test_quantiles_of_buckets(self):
         self.assertEqual(metrics.quantile([[5, 1], [1, 99]], 0.99), 1)
@@ -375,6 +380,14 @@ class Faults(unittest.TestCase):
         self.assertEqual(faults.steady_s("fill (not measured) 9s\n"), 0)
         self.assertEqual(faults.steady_s("fill 9s\nsteady 1s of 3600s  5 op/s\n"
                                          "steady 2.5s of 3600s  500 op/s\n"), 2.5)
+
+    def test_a_load_that_is_refused_is_none(self):
+        refused = phase()
+        self.assertIsNone(faults.errors_of(refused))
+        refused["loads"][0]["operations"][0].update(
+            errors=500, errors_by_text={"Unavailable: x": 1, "ResourceExhausted: full": 499})
+        self.assertEqual(faults.errors_of(refused),
+                         "500 of 1500 operations failed: ResourceExhausted: full")
 
     def test_figures_of_faults(self):
         killed = {"numbers": {"phases": [], "pauses_ns": [12e8, 9e8, 11e8],
