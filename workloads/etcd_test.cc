@@ -140,7 +140,7 @@ TEST_CASE("every script passes its checks against etcd") {
       {"idle-watches", {{"watches", "300"}, {"hold", "100ms"}}, 50},
       {"cpu-per-operation", {{"rate", "500"}, {"key_count", "500"}}, 300},
       {"many-keys", {{"key_count", "2000"}, {"rest", "100ms"}}, 50},
-      {"member-rejoin", {{"key_count", "500"}}, 100},
+      {"member-rejoin", {{"key_count", "500"}, {"rest", "100ms"}}, 100},
   };
   size_t found = 0;
   for (const auto& file : std::filesystem::directory_iterator(QUORATE_SCRIPTS_DIR)) {
