@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 import grpc  # noqa: E402
 
-from cluster import SILENT, Cluster, Load, pause, resume, wait_for  # noqa: E402
+from cluster import SILENT, Cluster, Load, pause, resume, run_cases, wait_for  # noqa: E402
 from proxy import Proxy  # noqa: E402
 from stubs import Client, etcd  # noqa: E402
 
@@ -203,15 +203,5 @@ CASES = [
 ]
 
 
-def main():
-    wanted = sys.argv[1:]
-    for case, backends in CASES:
-        for backend in backends:
-            if wanted and case.__name__ not in wanted and f"{case.__name__}:{backend}" not in wanted:
-                continue
-            print(f"{case.__name__} ({backend})", flush=True)
-            case(backend)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(CASES, sys.argv[1:])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
-from cluster import Cluster, Load, wait_for  # noqa: E402
+from cluster import Cluster, Load, run_cases, wait_for  # noqa: E402
 from servers import BACKENDS  # noqa: E402
 from stubs import etcd  # noqa: E402
 
@@ -175,15 +175,5 @@ CASES = [
 ]
 
 
-def main():
-    wanted = sys.argv[1:]
-    for case, backends in CASES:
-        for backend in backends:
-            if wanted and case.__name__ not in wanted and f"{case.__name__}:{backend}" not in wanted:
-                continue
-            print(f"{case.__name__} ({backend})", flush=True)
-            case(backend)
-
-
 if __name__ == "__main__":
-    main()
+    run_cases(CASES, sys.argv[1:])

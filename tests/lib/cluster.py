@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -316,3 +317,17 @@ def pause(member):
 def resume(member):
     member.send(signal.SIGCONT)
     SILENT.discard(member.name)
+
+
+def run_cases(cases, wanted):
+    """Runs (function, backends) pairs, or those that are wanted by NAME or NAME:BACKEND."""
+    known = {f"{case.__name__}:{backend}": (case, backend)
+             for case, backends in cases for backend in backends}
+    names = {name.split(":")[0] for name in known} | set(known)
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        sys.exit(f"unknown case {unknown[0]}; known: {' '.join(known)}")
+    for name, (case, backend) in known.items():
+        if not wanted or name in wanted or case.__name__ in wanted:
+            print(f"{case.__name__} ({backend})", flush=True)
+            case(backend)
