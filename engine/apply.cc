@@ -14,16 +14,6 @@ namespace {
 constexpr int kDataLoss = 15;
 constexpr ErrorRow kNotServed{12, "etcdserver: this request is not supported in this version"};
 
-bool Writes(const etcdserverpb::TxnRequest& request) {
-  for (const auto* branch : {&request.success(), &request.failure()}) {
-    for (const etcdserverpb::RequestOp& op : *branch) {
-      if (op.has_request_put() || op.has_request_delete_range()) return true;
-      if (op.has_request_txn() && Writes(op.request_txn())) return true;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 std::string EngineImpl::Body() const {
@@ -70,7 +60,7 @@ Error EngineImpl::AlarmGate(const Request& request) const {
   const bool takes_space = QuotaCost(request) > 0;
   if (alarms_.Has(etcdserverpb::CORRUPT)) {
     const bool writes = takes_space || request.has_delete_range() || request.has_compaction() ||
-                        request.has_lease_revoke() || (request.has_txn() && Writes(request.txn()));
+                        request.has_lease_revoke() || request.has_txn();
     if (writes) return errors::kCorrupt;
   }
   if (takes_space && alarms_.Has(etcdserverpb::NOSPACE)) return errors::kNoSpace;

@@ -24,16 +24,6 @@ bool HasPut(const etcdserverpb::TxnRequest& txn) {
   return false;
 }
 
-bool HasWrite(const etcdserverpb::TxnRequest& txn) {
-  for (const auto* branch : {&txn.success(), &txn.failure()}) {
-    for (const RequestOp& op : *branch) {
-      if (op.has_request_put() || op.has_request_delete_range()) return true;
-      if (op.has_request_txn() && HasWrite(op.request_txn())) return true;
-    }
-  }
-  return false;
-}
-
 template <class Message>
 EngineModel::Answer Ok(const Message& message) {
   return {{}, message.SerializeAsString()};
@@ -115,7 +105,7 @@ Error EngineModel::AlarmGate(const InternalRaftRequest& request) const {
   const bool puts = request.has_put() || request.has_lease_grant() ||
                     (request.has_txn() && HasPut(request.txn()));
   const bool writes = puts || request.has_delete_range() || request.has_compaction() ||
-                      request.has_lease_revoke() || (request.has_txn() && HasWrite(request.txn()));
+                      request.has_lease_revoke() || request.has_txn();
   if (has(etcdserverpb::CORRUPT) && writes) return errors::kCorrupt;
   if (has(etcdserverpb::NOSPACE) && puts) return errors::kNoSpace;
   return {};
