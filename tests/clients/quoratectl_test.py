@@ -170,11 +170,11 @@ WATCHES_NEW = [  # 3.4 has no CancelReason
 ]
 WATCHED = ["put w/1 one", "put w/2 two", "put w/1 more", "del w/1 --prev-kv", "put w/9 nine"]
 
-# After the quota was reached.
+# After the quota was reached. Whether a put fits after the disarm is the server's affair: how full
+# etcd's file is depends on when its batches were written.
 ALARMS = [
     line("alarm list"), line("put one more"), line("get one"), new("endpoint health"),
     wrong("del fill --prefix"), line("alarm disarm"), line("alarm list"), line("alarm disarm"),
-    line("put one more"),
 ]
 
 GROUPS = [PUT_AND_GET, DELETE_AND_COMPACT, TRANSACTIONS, LEASES, CLUSTER]
