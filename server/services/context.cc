@@ -108,14 +108,14 @@ engine::Error Refusal(const ServiceContext& context, const transport::ServerCall
 
 }  // namespace
 
-bool Admit(ServiceContext& context, transport::ServerCall& call) {
-  const engine::Error refusal = Refusal(context, call, OnLearner::kRefused);
+bool Admit(ServiceContext& context, transport::ServerCall& call, OnLearner on_learner) {
+  const engine::Error refusal = Refusal(context, call, on_learner);
   if (!refusal.ok()) Fail(call, refusal);
   return refusal.ok();
 }
 
-bool AdmitStream(ServiceContext& context, const CallPtr& call) {
-  if (!Admit(context, *call)) return false;
+bool AdmitStream(ServiceContext& context, const CallPtr& call, OnLearner on_learner) {
+  if (!Admit(context, *call, on_learner)) return false;
   context.leader_streams->Add(call);
   return true;
 }

@@ -107,11 +107,14 @@ struct UnaryMethod {
   void (*handler)(ServiceContext&, CallPtr, Bytes request);
   OnLearner on_learner = OnLearner::kRefused;
 };
-// Refuses a call (by ending it; false) on a learner, and without a leader one that requires it.
-bool Admit(ServiceContext& context, transport::ServerCall& call);
+// Refuses a call (by ending it; false) on a learner that does not serve it, and without a leader one
+// that requires it.
+bool Admit(ServiceContext& context, transport::ServerCall& call,
+           OnLearner on_learner = OnLearner::kRefused);
 // The same for a stream that just opened; keeps those in mind that have to end when the leader is
 // gone for long.
-bool AdmitStream(ServiceContext& context, const CallPtr& call);
+bool AdmitStream(ServiceContext& context, const CallPtr& call,
+                 OnLearner on_learner = OnLearner::kRefused);
 void AddUnaryMethods(ServiceContext* context, std::string_view service,
                      std::initializer_list<UnaryMethod> methods, transport::ServiceTable* table);
 
