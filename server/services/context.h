@@ -107,8 +107,8 @@ struct UnaryMethod {
   void (*handler)(ServiceContext&, CallPtr, Bytes request);
   OnLearner on_learner = OnLearner::kRefused;
 };
-// Refuses a call (by ending it; false) on a learner that does not serve it, and without a leader one
-// that requires it.
+// Refuses a call (by ending it; false) on a learner that does not serve it, and without a leader
+// one that requires it.
 bool Admit(ServiceContext& context, transport::ServerCall& call,
            OnLearner on_learner = OnLearner::kRefused);
 // The same for a stream that just opened; keeps those in mind that have to end when the leader is
