@@ -14,11 +14,11 @@ import queue
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 import grpc  # noqa: E402
+from cluster import wait_for  # noqa: E402
 from servers import ROOT, Server, quorate_binary  # noqa: E402
 from stubs import Client, election, etcd, lock  # noqa: E402
 
@@ -26,16 +26,6 @@ PATIENCE_SECONDS = 120
 SESSION_TTL_SECONDS = 60
 # Of calls that are to fail by it, but must have begun to wait before, on any machine.
 DEADLINE_SECONDS = 3
-
-
-def wait_for(condition, what):
-    """Polls until `condition` answers something true; a stuck server fails the test by name."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain until {what}")
-        time.sleep(0.01)
-    return value
 
 
 class Caller:
@@ -110,7 +100,7 @@ class Caller:
 
     def wait_keys(self, prefix, count):
         return wait_for(lambda: (len(keys := self.keys(prefix)) == count) and (keys or [()]),
-                        f"{count} keys stand under {prefix}")
+                        f"{count} keys under {prefix}")
 
     def revision(self):
         return self.client.KV.Range(etcd.RangeRequest(key=b"x")).header.revision
