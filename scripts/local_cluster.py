@@ -42,7 +42,6 @@ def print_log(stream, name, colour, ready):
 
 def advice(binary, folder, processes, base_port, size):
     endpoints = ",".join(f"127.0.0.1:{base_port + 10 * i}" for i in range(size))
-    first = f"127.0.0.1:{base_port}"
     pids = "  ".join(f"{name}={process.pid}" for name, process in processes.items())
     fresh = f"m{size}"
     peer = f"http://127.0.0.1:{base_port + 10 * size + 1}"
@@ -55,10 +54,10 @@ def advice(binary, folder, processes, base_port, size):
   pids    {pids}
   kill    kill -9 PID     (start it again with the command that `ps -o args= PID` showed)
   pause   kill -STOP PID; kill -CONT PID
-  add     etcdctl --endpoints {first} member add {fresh} --peer-urls={peer} --learner
+  add     etcdctl member add {fresh} --peer-urls={peer} --learner
           {command}
-          etcdctl --endpoints {first} member promote ID
-  remove  etcdctl --endpoints {first} member remove ID
+          etcdctl member promote ID
+  remove  etcdctl member remove ID
   stop    Ctrl-C
 """
 

@@ -228,6 +228,7 @@ void Node::Parts::BuildReplica() {
   replica_options.batch_linger_ns = config.batch_linger_ns;
   replica_options.seal_interval_ns = config.backend_commit_interval_ns;
   replica_options.compaction_steps = config.compaction_steps;
+  replica_options.auto_compaction = config.auto_compaction;
   replica_options.election_timeout_ns = config.ElectionTimeoutNs();
   replica_options.request_timeout_ns = config.RequestTimeoutNs();
   if (config.lease_checkpoints) replica_options.lease_checkpoint_interval_ns = kCheckpointInterval;

@@ -169,6 +169,10 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
   SetCluster(values, config);
   SetStorage(values, config);
   SetLimits(values, config);
+  absl::StatusOr<AutoCompaction> auto_compaction = ParseAutoCompaction(
+      values.GetString("auto-compaction-mode"), values.GetString("auto-compaction-retention"));
+  if (!auto_compaction.ok()) return auto_compaction.status();
+  config.auto_compaction = *auto_compaction;
   absl::Status status = SetRaft(values, config);
   if (status.ok()) status = CheckUrls(values, config);
   if (status.ok()) {

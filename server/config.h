@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "server/auto_compactor.h"
 #include "transport/server.h"
 
 namespace quorate::server {
@@ -54,6 +55,7 @@ struct ServerConfig {
   int64_t backend_commit_interval_ns = 0;
   int64_t compaction_slice_ns = 0;
   uint32_t compaction_steps = 0;
+  AutoCompaction auto_compaction;
   std::string transport;
   uint32_t io_threads = 0;
   uint32_t worker_threads = 0;

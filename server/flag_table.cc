@@ -306,14 +306,14 @@ void AddSecurity(std::vector<OptionSpec>& t) {
 
 void AddCompaction(std::vector<OptionSpec>& t) {
   const std::string g = "Compaction and checks";
-  t.push_back({"auto-compaction-mode",
-               Type::kChoice,
-               "periodic",
-               "Automatic compaction is not available yet.",
-               g,
-               {"periodic", "revision"}});
+  t.push_back({"auto-compaction-mode", Type::kString, "periodic",
+               "What the leader compacts by itself: periodic, what is older than the retention; "
+               "revision, all but the last so many revisions.",
+               g});
   t.push_back({"auto-compaction-retention", Type::kString, "0",
-               "Automatic compaction is not available yet.", g});
+               "Hours, or a duration such as 10m; in mode revision a number of revisions. 0 "
+               "compacts nothing.",
+               g});
   t.push_back({"compaction-batch-limit",
                Type::kInt,
                "1000",

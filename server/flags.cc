@@ -215,10 +215,6 @@ std::string WhyRejected(const OptionValues& values, const OptionSpec& spec) {
   if (spec.name.starts_with("discovery-") && spec.no_effect.empty()) {
     return flag + ": discovery is not available in this version; use --initial-cluster";
   }
-  if (spec.name == "auto-compaction-retention" || spec.name == "auto-compaction-mode") {
-    if (values.GetString("auto-compaction-retention") == "0") return "";
-    return flag + ": automatic compaction is not available in this version; compact from outside";
-  }
   if (spec.name == "auth-token") {
     return flag + ": users and roles are not available in this version";
   }

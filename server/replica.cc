@@ -27,7 +27,8 @@ Replica::Replica(const ReplicaOptions& options, consensus::Raft* raft, engine::E
       hub_(hub),
       replay_through_(raft->commit()),
       read_context_(options.first_read_context),
-      compact_revision_seen_(engine->compact_revision()) {}
+      compact_revision_seen_(engine->compact_revision()),
+      auto_compactor_(options.auto_compaction) {}
 
 void Replica::Tick(int64_t now_ns) {
   if (Replayed()) raft_->Tick();
@@ -69,6 +70,7 @@ Effects Replica::Advance(int64_t now_ns) {
     // Also after each applied revoke: the next ones must not wait for a tick.
     RevokeExpired(now_ns);
     CheckpointLeases(now_ns);
+    if (ticked_) CompactByItself(now_ns);
     ticked_ = false;
     for (auto& task : std::exchange(later_, {})) task(*this);
   }
@@ -219,6 +221,17 @@ void Replica::CheckpointLeases(int64_t now_ns) {
     }
     ProposeOwn(request, now_ns, nullptr);
   }
+}
+
+void Replica::CompactByItself(int64_t now_ns) {
+  if (!Replayed()) return;
+  const std::optional<int64_t> revision = auto_compactor_.Look(
+      now_ns, engine_->current_revision(),
+      raft_->leader_ready() ? AutoCompactor::Role::kLeads : AutoCompactor::Role::kFollows);
+  if (!revision) return;
+  etcdserverpb::InternalRaftRequest request;
+  request.mutable_compaction()->set_revision(*revision);
+  ProposeOwn(request, now_ns, [this](const Reply& reply) { auto_compactor_.Done(reply.error); });
 }
 
 void Replica::FollowLeadership(int64_t now_ns) {

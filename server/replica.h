@@ -27,6 +27,7 @@
 #include "engine/engine.h"
 #include "engine/watch/hub.h"
 #include "proto/raft_internal.pb.h"
+#include "server/auto_compactor.h"
 
 namespace quorate::server {
 
@@ -111,9 +112,10 @@ struct ReplicaOptions {
   uint32_t compaction_steps = 1000;
   uint32_t apply_backlog_max = 5000;  // committed and not applied: more proposals are refused
   uint32_t forwarded_max = 50'000;    // proposals under way to another member that leads
-  uint64_t log_kept_for_peers_max = 50'000;      // entries, beyond what the backend needs
-  int64_t election_timeout_ns = 1'000'000'000;   // what leases get on top from a new leader
-  int64_t lease_checkpoint_interval_ns = 0;      // 0 = leases are not checkpointed
+  uint64_t log_kept_for_peers_max = 50'000;     // entries, beyond what the backend needs
+  int64_t election_timeout_ns = 1'000'000'000;  // what leases get on top from a new leader
+  int64_t lease_checkpoint_interval_ns = 0;     // 0 = leases are not checkpointed
+  AutoCompaction auto_compaction;
   int64_t request_timeout_ns = 7'000'000'000;    // of proposals that the replica makes itself
   int64_t read_retry_interval_ns = 500'000'000;  // a read index that nobody answers is asked anew
   // Read contexts count from here; no two lives of a member may use the same (a peer's late answer
@@ -214,6 +216,7 @@ class Replica {
   void ResumeAfterInstall();
   void RevokeExpired(int64_t now_ns);
   void CheckpointLeases(int64_t now_ns);
+  void CompactByItself(int64_t now_ns);
   void ProposeOwn(const etcdserverpb::InternalRaftRequest& request, int64_t now_ns,
                   absl::AnyInvocable<void(engine::Reply)> done);
   void SealAndFlush(int64_t now_ns, Effects* effects);
@@ -285,6 +288,7 @@ class Replica {
   std::vector<std::unique_ptr<engine::CatchUpJob>> not_run_;
   std::vector<Completion> refused_;  // answers decided while taking inputs
   int64_t compact_revision_seen_ = -1;
+  AutoCompactor auto_compactor_;
   int64_t last_seal_ns_ = 0;
   std::function<void(const Entry&)> apply_observer_;
   bool seal_now_ = false;

@@ -66,7 +66,7 @@ class Sink final : public engine::WatchSink {
 
 class Server {
  public:
-  Server() {
+  explicit Server(const ReplicaOptions& replica_options = {}) {
     kv::KvOptions kv_options;
     kv_options.dir = folder_.path() + "/kv";
     kv_options.map_bytes_max = uint64_t{1} << 30;
@@ -81,7 +81,7 @@ class Server {
     raft_ = std::make_unique<consensus::Raft>(config, std::move(initial), &random_);
     hub_ = std::make_unique<engine::WatchHub>(engine::WatchHub::Options(),
                                               engine_->mutable_watch_store(), &sink, 1);
-    replica_ = std::make_unique<Replica>(ReplicaOptions(), raft_.get(), engine_.get(), hub_.get());
+    replica_ = std::make_unique<Replica>(replica_options, raft_.get(), engine_.get(), hub_.get());
   }
 
   // Until nothing is left to do at this moment.
@@ -288,6 +288,20 @@ TEST_CASE("replica: HashKV of a compacted revision answers the hash of before th
   // Of now, it is another one: what was compacted does not count.
   CHECK(server.HashKv(6).compact_revision() == 4);
   CHECK(server.HashKv(6).hash() != before.hash());
+}
+
+TEST_CASE("replica: history older than the retention is compacted without anybody asking") {
+  ReplicaOptions options;
+  options.auto_compaction.retention = 100 * kSecondNs;
+  Server server(options);
+  server.Lead();
+  server.Put("a", "1");
+  server.Put("a", "2");
+  server.RunFor(101 * kSecondNs);
+  CHECK(server.engine().compact_revision() == 1);  // what there was when the clock began
+  server.Put("a", "3");
+  server.RunFor(101 * kSecondNs);
+  CHECK(server.engine().compact_revision() == 3);
 }
 
 TEST_CASE("replica: who waits for a physical compaction waits for its hash as well") {

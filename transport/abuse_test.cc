@@ -149,6 +149,10 @@ TEST_CASE("requests that break a stream are reset and the connection goes on") {
   };
   HeaderFields no_path = good;
   no_path.erase(no_path.begin() + 2);
+  HeaderFields twice = good;
+  twice.insert(twice.begin(), twice.front());
+  HeaderFields two_lengths = good;
+  two_lengths.insert(two_lengths.end(), 2, {"content-length", "9"});
   const std::string head = RequestHead(1, "/test.Echo/Hold");
   const std::vector<Malformed> cases = {
       {"a header name in capitals", with("Token", "x")},
@@ -157,6 +161,16 @@ TEST_CASE("requests that break a stream are reset and the connection goes on") {
       {"an unknown pseudo header", with(":what", "x")},
       {"no :path", EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(no_path))},
       {"te with something else than trailers", with("te", "gzip")},
+      {"a pseudo header twice", EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(twice))},
+      {"a line end in a value", with("token", "a\r\nb")},
+      {"two content-lengths", EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(two_lengths))},
+      {"a content-length that is no number", with("content-length", "-3")},
+      {"trailers with a pseudo header",
+       head + EncodeFrame(kHeaders, kEndHeaders | kEndStream, 1, EncodeHeaders({{":path", "/"}}))},
+      {"headers in the middle of a body",
+       head + EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders({{"more", "x"}}))},
+      {"less body than content-length says",
+       with("content-length", "300") + EncodeFrame(kData, kEndStream, 1, GrpcMessage("short"))},
       {"an overflow of the stream's window",
        head + EncodeFrame(kWindowUpdate, kNoFlags, 1, BigEndian32(0x7fffffff))},
       {"more body than content-length says",

@@ -51,6 +51,7 @@ std::string_view View(const uint8_t* data, size_t size) {
 }  // namespace
 
 void Http2Session::RequestHead::Clear() {
+  rules.Clear();
   path.clear();
   encoding.clear();
   timeout.clear();
@@ -72,13 +73,21 @@ struct Http2Session::Callbacks {
 
   static int BeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
     if (IsRequest(frame)) Self(user_data)->head_.Clear();
+    Self(user_data)->trailers_broken_ = false;
     return 0;
   }
 
   static int Header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
                     size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
                     void* user_data) {
-    if (IsRequest(frame)) Self(user_data)->OnHeader(View(name, name_size), View(value, value_size));
+    Http2Session* const self = Self(user_data);
+    const std::string_view name_text = View(name, name_size);
+    const std::string_view value_text = View(value, value_size);
+    if (IsRequest(frame)) {
+      self->OnHeader(name_text, value_text);
+    } else if (!HeadRules::TrailerAllowed(name_text, value_text)) {
+      self->trailers_broken_ = true;
+    }
     return 0;
   }
 
@@ -89,9 +98,10 @@ struct Http2Session::Callbacks {
       case NGHTTP2_HEADERS:
         if (IsRequest(frame)) {
           self->OnRequestHead(frame->hd.stream_id, end_stream);
-          break;
+        } else {
+          self->OnTrailers(frame->hd.stream_id, end_stream);
         }
-        [[fallthrough]];
+        break;
       case NGHTTP2_DATA:
         if (end_stream) {
           NativeCall* call = CallOf(session, frame->hd.stream_id);
@@ -172,6 +182,7 @@ struct Http2Session::Callbacks {
       nghttp2_option* made = nullptr;
       QR_CHECK(nghttp2_option_new(&made) == 0);
       nghttp2_option_set_no_closed_streams(made, 1);
+      nghttp2_option_set_no_http_messaging(made, 1);  // HeadRules says why
       nghttp2_option_set_stream_reset_rate_limit(made, kResetBurst, kResetsPerSecond);
       return made;
     }();
@@ -270,6 +281,7 @@ void Http2Session::OnLost() {
 void Http2Session::OnHeader(std::string_view name, std::string_view value) {
   head_.list_bytes += name.size() + value.size() + 32;
   if (head_.list_bytes > context_->options->header_list_bytes_max) return;
+  head_.rules.Field(name, value);
   switch (name.size()) {
     case 2:
       if (name == "te") return;
@@ -323,6 +335,7 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
                       std::to_string(head_.list_bytes) + " vs. " + std::to_string(list_bytes_max) +
                       ")");
   }
+  if (!head_.rules.WellFormed()) return ResetMalformed(stream_id);
   if (!head_.is_post) {
     return refuse("405", RpcCode::kInternal, "gRPC needs the method POST");
   }
@@ -342,6 +355,7 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
         "grpc: Decompressor is not installed for grpc-encoding \"" + head_.encoding + "\"");
   }
   NativeCall* call = StartCall(stream_id, method);
+  call->body_bytes_left_ = head_.rules.content_length();
   if (gzip) {
     call->decoder_.set_encoding(MessageDecoder::Encoding::kGzip);
     call->gzip_answer_ = true;
@@ -357,6 +371,17 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
     call->handler_ = method->bidi(call->self_);
   }
   if (end_stream) OnHalfClose(call);
+}
+
+void Http2Session::OnTrailers(int32_t stream_id, bool end_stream) {
+  if (trailers_broken_ || !end_stream) return ResetMalformed(stream_id);
+  auto* call = static_cast<NativeCall*>(nghttp2_session_get_stream_user_data(session_, stream_id));
+  if (call != nullptr) OnHalfClose(call);
+}
+
+void Http2Session::ResetMalformed(int32_t stream_id) {
+  LoopCounters::Add(&context_->counters->protocol_errors, 1);
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream_id, NGHTTP2_PROTOCOL_ERROR);
 }
 
 NativeCall* Http2Session::StartCall(int32_t stream_id, const Method* method) {
@@ -399,6 +424,10 @@ void Http2Session::DeadlineHit(NativeCall* call) {
 }
 
 void Http2Session::OnData(NativeCall* call, std::string_view data) {
+  if (call->body_bytes_left_.has_value()) {
+    if (data.size() > *call->body_bytes_left_) return ResetMalformed(call->stream_id_);
+    *call->body_bytes_left_ -= data.size();
+  }
   while (!call->finishing_) {
     Bytes message;
     RpcStatus error;
@@ -434,6 +463,7 @@ void Http2Session::Dispatch(NativeCall* call, Bytes request) {
 void Http2Session::OnHalfClose(NativeCall* call) {
   if (call->half_closed_) return;
   call->half_closed_ = true;
+  if (call->body_bytes_left_.value_or(0) > 0) return ResetMalformed(call->stream_id_);
   if (call->finishing_) return;
   if (call->decoder_.inside_message()) {
     return Finish(call, {RpcCode::kInternal, "grpc: the request ends inside a message"});

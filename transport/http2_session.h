@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "transport/http2_head_rules.h"
 #include "transport/native_call.h"
 #include "transport/protocol.h"
 
@@ -45,6 +46,7 @@ class Http2Session final : public Protocol {
 
   // The request header block that is being received; a connection has one at a time.
   struct RequestHead {
+    HeadRules rules;
     std::string path;
     std::string encoding;
     std::string timeout;
@@ -56,6 +58,7 @@ class Http2Session final : public Protocol {
   };
 
   void OnHeader(std::string_view name, std::string_view value);
+  void OnTrailers(int32_t stream_id, bool end_stream);
   void OnRequestHead(int32_t stream_id, bool end_stream);
   void OnData(NativeCall* call, std::string_view data);
   void OnHalfClose(NativeCall* call);
@@ -79,6 +82,8 @@ class Http2Session final : public Protocol {
                           const RpcStatus& status);
   void Handled(NativeCall* call, RpcCode code);
   void Reset(NativeCall* call, uint32_t error_code);
+  // A request that breaks HTTP's rules: the stream ends, the connection goes on.
+  void ResetMalformed(int32_t stream_id);
   void OnGoawaySent();
   void EndStreamingCalls();
   void FinishDrain();
@@ -94,7 +99,8 @@ class Http2Session final : public Protocol {
   OutputBuffer* out_ = nullptr;  // while Pull runs
   size_t out_bytes_max_ = 0;
   RequestHead head_;
-  NativeCall* calls_ = nullptr;  // list of the open ones
+  bool trailers_broken_ = false;  // those being received
+  NativeCall* calls_ = nullptr;   // list of the open ones
   size_t call_count_ = 0;
   std::vector<std::shared_ptr<NativeCall>> writable_;  // to be told OnWritable
 

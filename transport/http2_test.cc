@@ -53,6 +53,16 @@ TEST_CASE("requests that are not gRPC get an HTTP status and a gRPC one") {
   }
 }
 
+TEST_CASE("an :authority with a scheme, as etcdctl 3.4 sends for an endpoint URL, is served") {
+  TestServer server;
+  RawPeer peer(server.port());
+  peer.StartHttp2();
+  peer.SendFrame(kHeaders, kEndHeaders, 1,
+                 EncodeHeaders(With(kUnary, ":authority", "http://127.0.0.1:2379")));
+  peer.SendFrame(kData, kEndStream, 1, GrpcMessage("served"));
+  REQUIRE(peer.ReadFrameOf(kData).payload == GrpcMessage("served"));
+}
+
 TEST_CASE("a unary answer is HEADERS, DATA and trailers") {
   TestServer server;
   RawPeer peer(server.port());

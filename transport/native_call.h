@@ -85,10 +85,11 @@ class NativeCall final : public ServerCall, public std::enable_shared_from_this<
   // Loop thread only.
   Http2Session* session_;  // null once the stream is closed
   const int32_t stream_id_;
-  bool dispatched_ = false;        // unary, server stream: the service has the request
-  bool half_closed_ = false;       // the peer sends no more
-  bool response_started_ = false;  // HEADERS are submitted
-  bool finishing_ = false;         // the service or we ended the call
+  std::optional<uint64_t> body_bytes_left_;  // of what content-length promised
+  bool dispatched_ = false;                  // unary, server stream: the service has the request
+  bool half_closed_ = false;                 // the peer sends no more
+  bool response_started_ = false;            // HEADERS are submitted
+  bool finishing_ = false;                   // the service or we ended the call
   bool trailers_submitted_ = false;
   bool deferred_ = false;  // nghttp2 waits for nghttp2_session_resume_data
   bool gzip_answer_ = false;

@@ -134,6 +134,8 @@ def maintenance(ctl):
     status = ctl.json("endpoint", "status")[0]["Status"]
     assert status["leader"] == status["header"]["member_id"], status
     assert status["version"] == "3.7.1" and status["raftIndex"] >= status["header"]["raft_term"]
+    # The members' own URLs as endpoints: 3.4 then sends an :authority with a scheme in it.
+    assert ctl.json("endpoint", "status", "--cluster")[0]["Endpoint"] == ctl.server.url
     hashes = ctl.json("endpoint", "hashkv")[0]["HashKV"]
     assert hashes["hash"] > 0 and hashes["compact_revision"] == revision + 1, hashes
     code, out, err = ctl.run("endpoint", "health")
