@@ -35,6 +35,10 @@ std::vector<Command> MaintenanceCommands();
 std::vector<Command> AuthCommands();
 std::vector<Command> UserCommands();
 std::vector<Command> RoleCommands();
+std::vector<Command> LockCommands();
+std::vector<Command> MirrorCommands();
+std::vector<Command> CheckCommands();
+std::vector<Command> CompletionCommands();
 std::vector<Command> ToolCommands();
 
 }  // namespace quorate::ctl

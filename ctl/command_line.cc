@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "ctl/commands.h"
+#include "ctl/completion.h"
 #include "ctl/global_flags.h"
 #include "ctl/help.h"
 #include "ctl/printers.h"
@@ -138,6 +139,8 @@ bool AsksForHelp(const std::vector<std::string>& args) {
 }  // namespace
 
 int RunCommandLine(const std::vector<std::string>& all) {
+  if (!all.empty() && all[0] == kCompleteWord)
+    return PrintCompletions({all.begin() + 1, all.end()});
   const auto dashes = std::find(all.begin(), all.end(), "--");
   const std::vector<std::string> behind(dashes, all.end());
   std::vector<std::string> args = SpellOut({all.begin(), dashes});

@@ -51,7 +51,8 @@ const std::vector<CommandGroup>& CommandGroups() {
       {"Keys", join({KvCommands(), TxnCommands(), WatchCommands(), LeaseCommands()})},
       {"Cluster", join({EndpointCommands(), MemberCommands(), MaintenanceCommands()})},
       {"Users and roles", join({AuthCommands(), UserCommands(), RoleCommands()})},
-      {"Tools", join({ToolCommands()})},
+      {"Locks", join({LockCommands()})},
+      {"Tools", join({MirrorCommands(), CheckCommands(), CompletionCommands(), ToolCommands()})},
   };
   return groups;
 }

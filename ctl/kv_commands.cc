@@ -2,9 +2,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/text.h"
+#include "ctl/go_numbers.h"
 #include "ctl/kv_requests.h"
 #include "ctl/printers.h"
 #include "ctl/session.h"
@@ -104,18 +104,14 @@ int Compact(Session* session) {
   if (session->words().size() != 1) {
     return Fail(kExitBadArguments, "compaction command needs 1 argument");
   }
-  const std::string& word = session->words()[0];
-  int64_t revision = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), revision);
-  if (error != std::errc() || end != word.data() + word.size()) {
-    return Fail(kExitError, StrCat("'", word, "' is not a revision"));
-  }
+  const auto revision = ParseGoInt(session->words()[0], 10);
+  if (!revision.ok()) return Fail(kExitError, ToStd(revision.status().message()));
   etcdserverpb::CompactionRequest request;
-  request.set_revision(revision);
+  request.set_revision(*revision);
   request.set_physical(session->values().GetBool("physical"));
   etcdserverpb::CompactionResponse response;
   if (!session->Call("/etcdserverpb.KV/Compact", request, &response)) return session->failure();
-  Out(StrCat("compacted revision ", revision, "\n"));
+  Out(StrCat("compacted revision ", *revision, "\n"));
   return kExitOk;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base/status_util.h"
 #include "base/text.h"
+#include "ctl/go_numbers.h"
 #include "ctl/session.h"
 
 namespace quorate::ctl {
@@ -113,14 +114,14 @@ absl::Status FillPut(const OptionValues& flags, const Words& words,
         "put command needs only 1 argument when 'ignore-value' is set");
   }
   if (!ignore_value && words.size() != 2) return absl::InvalidArgumentError(kPutWords);
-  int64_t lease = 0;
-  if (!ParseHexId(flags.GetString("lease"), &lease)) {
-    return absl::InvalidArgumentError(
-        ToAbsl(StrCat("bad lease ID (", flags.GetString("lease"), "), expecting ID in Hex")));
+  const auto lease = ParseLeaseId(flags.GetString("lease"));
+  if (!lease.ok()) {
+    return absl::InvalidArgumentError(ToAbsl(
+        StrCat("bad lease ID (", ToStd(lease.status().message()), "), expecting ID in Hex")));
   }
   request->set_key(words[0]);
   if (!ignore_value) request->set_value(words[1]);
-  request->set_lease(lease);
+  request->set_lease(*lease);
   request->set_prev_kv(flags.GetBool("prev-kv"));
   request->set_ignore_value(ignore_value);
   request->set_ignore_lease(flags.GetBool("ignore-lease"));

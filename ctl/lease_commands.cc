@@ -1,7 +1,6 @@
 // lease grant, revoke, timetolive, list, keep-alive.
-#include <charconv>
-
 #include "base/text.h"
+#include "ctl/go_numbers.h"
 #include "ctl/printers.h"
 #include "ctl/session.h"
 #include "ctl/text_forms.h"
@@ -32,10 +31,12 @@ int LeaseOf(const Session& session, std::string_view command, int64_t* id) {
   if (session.words().size() != 1) {
     return Fail(kExitBadArguments, StrCat("lease ", command, " command needs 1 argument"));
   }
-  if (!ParseHexId(session.words()[0], id)) {
-    return Fail(kExitBadArguments,
-                StrCat("bad lease ID arg (", session.words()[0], "), expecting ID in Hex"));
+  const auto parsed = ParseLeaseId(session.words()[0]);
+  if (!parsed.ok()) {
+    return Fail(kExitBadArguments, StrCat("bad lease ID arg (", ToStd(parsed.status().message()),
+                                          "), expecting ID in Hex"));
   }
+  *id = *parsed;
   return kExitOk;
 }
 
@@ -43,14 +44,12 @@ int Grant(Session* session) {
   if (session->words().size() != 1) {
     return Fail(kExitBadArguments, "lease grant command needs TTL argument");
   }
-  const std::string& word = session->words()[0];
-  int64_t ttl = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), ttl);
-  if (error != std::errc() || end != word.data() + word.size()) {
-    return Fail(kExitBadArguments, StrCat("bad TTL (", word, "), expecting seconds"));
+  const auto ttl = ParseGoInt(session->words()[0], 10);
+  if (!ttl.ok()) {
+    return Fail(kExitBadArguments, StrCat("bad TTL (", ToStd(ttl.status().message()), ")"));
   }
   etcdserverpb::LeaseGrantRequest request;
-  request.set_ttl(ttl);
+  request.set_ttl(*ttl);
   etcdserverpb::LeaseGrantResponse response;
   SyncClient* client = session->Client();
   if (client == nullptr) return session->failure();

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "ctl/ask_each.h"
+#include "ctl/go_numbers.h"
 #include "ctl/printers.h"
 #include "ctl/session.h"
 #include "ctl/text_forms.h"

@@ -1,5 +1,6 @@
 // member list, add, remove, update, promote.
 #include "base/text.h"
+#include "ctl/go_numbers.h"
 #include "ctl/member_urls.h"
 #include "ctl/printers.h"
 #include "ctl/session.h"

@@ -1,6 +1,5 @@
 #include "ctl/session.h"
 
-#include <charconv>
 #include <cstdio>
 
 #include "base/text.h"
@@ -129,22 +128,6 @@ std::vector<std::string> Session::Endpoints() {
     endpoints.insert(endpoints.end(), member.clienturls().begin(), member.clienturls().end());
   }
   return endpoints;
-}
-
-bool ParseHexId(std::string_view text, int64_t* id) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *id, 16);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
-absl::StatusOr<uint64_t> ParseMemberId(std::string_view text) {
-  uint64_t id = 0;
-  const char* const last = text.data() + text.size();
-  const auto [end, error] = std::from_chars(text.data(), last, id, 16);
-  if (error == std::errc() && end == last) return id;
-  const bool too_large = error == std::errc::result_out_of_range && end == last;
-  return absl::InvalidArgumentError(
-      ToAbsl(StrCat("strconv.ParseUint: parsing \"", text,
-                    too_large ? "\": value out of range" : "\": invalid syntax")));
 }
 
 std::string PrefixEnd(std::string_view prefix) {

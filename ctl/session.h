@@ -49,6 +49,10 @@ class Session {
   // What all clients of this command have in common.
   ClientOptions OptionsFor(std::vector<std::string> endpoints) const;
 
+  // Who calls: from --user and so on. The first use may ask for a password; what catches signals
+  // calls this before it does so.
+  const Credentials& credentials();
+
   // A unary call. False after an error, which is already told; the command then ends with
   // failure().
   bool Call(std::string_view path, const google::protobuf::Message& request,
@@ -63,8 +67,6 @@ class Session {
   Credentials credentials_;
   std::unique_ptr<SyncClient> client_;
   int failure_ = kExitError;
-
-  const Credentials& credentials();
 };
 
 // "Error: text" on standard error; answers `code`.
@@ -82,11 +84,6 @@ std::string ErrorText(const transport::RpcStatus& status);
 // `prompt` where there is none.
 Credentials CredentialsOf(const std::string& user, const std::string& password,
                           const std::string& prompt);
-
-// Lease ids are written in hexadecimal. False when `text` is none.
-bool ParseHexId(std::string_view text, int64_t* id);
-// Ids of members. The error is etcdctl's, which is Go's.
-absl::StatusOr<uint64_t> ParseMemberId(std::string_view text);
 
 // Where a prefix ends: the smallest key above all that begin with it; one zero byte when there is
 // none.

@@ -61,11 +61,11 @@ std::optional<std::string> ReadLine() {
 }
 
 std::string AskPassword(const std::string& prompt) {
-  std::fputs(prompt.c_str(), stdout);
-  std::fflush(stdout);
   std::string line;
   {
-    const SilentTerminal silent;
+    const SilentTerminal silent;  // before the prompt: who is fast is not shown either
+    std::fputs(prompt.c_str(), stdout);
+    std::fflush(stdout);
     line = ReadLine().value_or("");
   }
   std::fputs("\n", stdout);

@@ -11,7 +11,7 @@ PUT_AND_GET = [
     line("put --ignore-value missing"), line("put --ignore-lease missing v"),
     line("put a 3 -w json"), line("put a 4 -w fields"), line("put a 5 --prev-kv -w fields"),
     line("put a 6 --prev-kv -w json"), line("put a 7 -w protobuf"), line("put a 8 -w table"),
-    line("put -- -dash value"), wrong("put a v --lease=zz"), line("put a v --lease=1234"),
+    line("put -- -dash value"), new("put a v --lease=zz"), line("put a v --lease=1234"),
     line("put"), line("put a b --ignore-value"),
     line("get a"), line("get missing"), line("get -- -dash"), line("get from-stdin"),
     line("get a -w json"), line("get a -w fields"), line("get a -w protobuf"),
@@ -47,7 +47,7 @@ DELETE_AND_COMPACT = [
     line("del zz --from-key"), line("del a b --prefix"),
     line("compaction 5"), line("compaction 5"), line("compaction 1000"),
     line("compaction --physical 6"), line("compaction 7 -w json"), line("get a --rev=3"),
-    wrong("compaction five"), line("compaction"), line("watch a --rev=2"),
+    new("compaction five"), line("compaction"), line("watch a --rev=2"),
 ]
 
 TRANSACTIONS = [
@@ -80,9 +80,9 @@ LEASES = [
     line("lease keep-alive --once @LEASE1 -w fields"), line("lease keep-alive --once 1234"),
     line("lease revoke @LEASE2"), line("lease revoke @LEASE2"), line("lease revoke @LEASE3"),
     line("lease revoke @LEASE1 -w json"), line("get leased"),
-    wrong("lease grant soon"), line("lease grant 0"), line("lease grant -- -5"),
-    line("lease grant 99999999999"), line("lease grant"), wrong("lease revoke zz"),
-    line("lease revoke"), wrong("lease timetolive zz"), wrong("lease keep-alive zz --once"),
+    new("lease grant soon"), line("lease grant 0"), line("lease grant -- -5"),
+    line("lease grant 99999999999"), line("lease grant"), new("lease revoke zz"),
+    line("lease revoke"), new("lease timetolive zz"), new("lease keep-alive zz --once"),
 ]
 
 CLUSTER = [

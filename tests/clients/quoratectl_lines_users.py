@@ -176,7 +176,7 @@ BAD_INPUT = [
     line("check perf --prefix=small"), line("check datascale --prefix=small"),
     line("check", compare="code"), wrong("completion"), wrong("completion tcsh"),
     line("completion bash", compare="code"), line("completion zsh", compare="code"),
-    line("completion fish", compare="code"), line("completion powershell", compare="code"),
+    line("completion fish", compare="code"),
     line("lock x -- false"), line("lock x -- sh -c 'exit 7'"), line("lock x nosuchprogram"),
     line("lock x ./nosuchprogram"), line("lock x -- sh -c 'kill -9 $$'"),
     line("lock x --ttl=-1 true"), line("lock x -- sh -c 'echo $ETCD_LOCK_REV'"),

@@ -123,6 +123,7 @@ class Side:
         return result.returncode, self.normal(case, out), self.normal(case, "\n".join(errors))
 
     def normal(self, case, text):
+        text = text.replace("quoratectl", "etcdctl")
         if case.words.startswith("member"):
             text = members_in_order(text)
         text = text.replace(self.server.url, "<URL>").replace(self.server.endpoint, "<ENDPOINT>")
