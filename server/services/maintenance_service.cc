@@ -1,11 +1,12 @@
 // etcdserverpb.Maintenance: Status, Alarm, Defragment, Hash, HashKV. What is not registered answers
-// UNIMPLEMENTED; MoveLeader is with the cluster's service.
+// UNIMPLEMENTED; MoveLeader is with the cluster's service, Snapshot in snapshot_service.h.
 
 #include <utility>
 
 #include "base/text.h"
 #include "proto/etcdserverpb.pb.h"
 #include "server/services/context.h"
+#include "server/services/snapshot_service.h"
 
 namespace quorate::server {
 namespace {
@@ -114,6 +115,7 @@ void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* tab
                    {"HashKV", HashKv},
                    {"Defragment", Defragment}},
                   table);
+  AddSnapshotMethod(context, table);
 }
 
 }  // namespace quorate::server
