@@ -16,7 +16,7 @@ class FakeServer {
  public:
   using Unary = std::function<void(transport::ServerCall* call, const Bytes& request)>;
   // Called for each message of a stream; the call may be answered and finished.
-  using OnMessage = std::function<void(transport::ServerCall* call, const Bytes& message)>;
+  using MessageFunction = std::function<void(transport::ServerCall* call, const Bytes& message)>;
 
   FakeServer& Answer(std::string path, Unary unary) {
     transport::Method method;
@@ -27,7 +27,7 @@ class FakeServer {
     return *this;
   }
 
-  FakeServer& Stream(std::string path, OnMessage on_message) {
+  FakeServer& Stream(std::string path, MessageFunction on_message) {
     transport::Method method;
     method.path = std::move(path);
     method.kind = transport::Method::Kind::kBidi;
@@ -52,7 +52,7 @@ class FakeServer {
  private:
   class Handler final : public transport::CallHandler {
    public:
-    Handler(std::shared_ptr<transport::ServerCall> call, OnMessage on_message)
+    Handler(std::shared_ptr<transport::ServerCall> call, MessageFunction on_message)
         : call_(std::move(call)), on_message_(std::move(on_message)) {}
     void OnMessage(Bytes message) override { on_message_(call_.get(), message); }
     void OnHalfClose() override { call_->Finish({}); }
@@ -60,7 +60,7 @@ class FakeServer {
 
    private:
     const std::shared_ptr<transport::ServerCall> call_;
-    const FakeServer::OnMessage on_message_;
+    const MessageFunction on_message_;
   };
 
   SystemClock clock_;
