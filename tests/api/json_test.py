@@ -143,7 +143,7 @@ def other_rows():
     yield Row("/v3/cluster/member/update", {"ID": "12345", "peerURLs": ["http://127.0.0.1:1"]})
     yield Row("/v3/cluster/member/promote", {"ID": "12345"})
     yield Row("/v3/cluster/member/add", {"peerURLs": ["http://127.0.0.1:1"], "isLearner": True},
-              own=("ID",))
+              own=("ID", "members"))  # they stand in the order of ids
     yield Row("/v3/maintenance/status", own=("version",), old=False)
     yield Row("/v3/maintenance/alarm", {"action": "GET"}, old=False)
     yield Row("/v3/maintenance/alarm", {"action": "ACTIVATE", "memberID": "5", "alarm": "NOSPACE"}, old=False)
