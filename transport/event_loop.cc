@@ -20,6 +20,9 @@
 namespace quorate::transport {
 namespace {
 
+// Of a loop, by one who posted to it: what comes after that many turns is left to its own thread.
+constexpr int kServedTurnsMax = 4;
+
 // The part of a loop that other threads touch to wake it, or to take a turn of it. Shared, so that
 // a WakeScope that ends after the loop is gone does no harm.
 class Waker {
@@ -79,12 +82,14 @@ class Waker {
     holder_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     bool served = served_ != nullptr;
     if (served) {
-      do {
+      bool more = true;
+      for (int turn = 0; more && turn < kServedTurnsMax; ++turn) {
         StayAwake();
         served_->RunOthersTurn();
         FallAsleep();
-      } while (served_->HasPosted());
-      served = !served_->WantsOwnThread();
+        more = served_->HasPosted();
+      }
+      served = !more && !served_->WantsOwnThread();
     }
     Unlock();
     if (!served) Wake();
