@@ -94,6 +94,12 @@ absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
                                     Allocator* allocator) {
   DataDir data;
   const std::string member_dir = config.data_dir + "/member";
+  const std::string unfinished = StrCat(config.data_dir, "/", kUnfinishedRestore);
+  if (env->Exists(unfinished)) {
+    return absl::FailedPreconditionError(
+        StrCat(unfinished, ": a restore of a snapshot was cut off here; remove --data-dir ",
+               config.data_dir, " and restore again"));
+  }
   QR_RETURN_IF_ERROR(Concerning(StrCat("--data-dir ", config.data_dir), env->MakeDirs(member_dir)));
   if (env->Exists(member_dir + "/snap/db") || env->Exists(member_dir + "/wal")) {
     return absl::FailedPreconditionError(

@@ -34,6 +34,8 @@ LAYERS = {
     "server": {"server", "base", "proto", "consensus", "backends/kv", "backends/log",
                "backends/bbolt", "engine", "transport"},
     "ctl": {"ctl", "base", "proto", "transport", "backends/kv", "backends/log"},
+    "utl": {"utl", "base", "proto", "backends/kv", "backends/log", "backends/bbolt", "engine",
+            "ctl/text_forms.h", "server/bootstrap.h", "server/config.h", "server/data_dir.h"},
     "workloads": {"workloads", "base", "proto", "transport"},
 }
 # Tests of a room may besides use real neighbours of an interface that the room only names.
