@@ -104,8 +104,8 @@ absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
   if (env->Exists(member_dir + "/snap/db") || env->Exists(member_dir + "/wal")) {
     return absl::FailedPreconditionError(
         StrCat("--data-dir ", config.data_dir,
-               " was made by etcd; this version does not read etcd's "
-               "files: give quorate a directory of its own and copy the keys over"));
+               " was made by etcd, whose files are not read as they are: make a directory of its "
+               "snapshot with `quorateutl snapshot restore`"));
   }
   QR_ASSIGN_OR_RETURN(data.lock, WaitForLock(env, member_dir + "/LOCK"));
   QR_RETURN_IF_ERROR(RemoveSpools(env, member_dir));

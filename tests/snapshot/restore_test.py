@@ -7,6 +7,7 @@ usage: restore_test.py [CASE[:BACKEND]]...
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -50,6 +51,12 @@ class Folder:
                 run(etcdctl, "--endpoints", server.endpoint, "snapshot", "save", self.snapshot)
             self.hashed = hash_kv(server.endpoint)
             self.seen = contents(server.endpoint)
+            database = Path(server.data_dir, "member", "snap", "db")
+            if database.exists():
+                told = run(UTL, "snapshot", "status", database, code=1)[1]
+                assert "in use by another process" in told, told
+                server.stop()
+                self.database = Path(shutil.copy(database, self.path / "db"))
 
     def __enter__(self):
         return self
@@ -87,6 +94,13 @@ def from_etcd(backend):
         print(f"  note: no etcd in {BUILT if etcds[0] is None else DEBIAN}")
     for binary in filter(None, etcds):
         with Folder(binary) as there:
+            # Out of a data directory, as it was left there.
+            found = run(UTL, "hashkv", there.database, "-w", "json")[0]
+            assert json.loads(found)["hash"] == there.hashed["hash"]
+            rescued = Server(quorate_binary(), f"--backend={backend}")
+            restore_into(rescued, there.database, backend, "--skip-hash-check")
+            with rescued:
+                assert contents(rescued.endpoint) == there.seen
             server = Server(quorate_binary(), f"--backend={backend}")
             restore_into(server, there.snapshot, backend)
             assert "no damage found" in run(UTL, "verify", "--data-dir", server.data_dir)[0]
