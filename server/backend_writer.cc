@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "base/thread_turns.h"
-#include "server/thread_name.h"
 
 namespace quorate::server {
 namespace {
@@ -75,6 +75,9 @@ bool BackendWriter::StepReclaim() {
   absl::AnyInvocable<void(absl::Status)> done = std::move(reclaims_.front());
   reclaims_.pop_front();
   done(progress.status());
+  // Where a full disk left no room for it the backend goes on. After any other failure it is not
+  // known what the disk holds.
+  if (!absl::IsResourceExhausted(progress.status())) Succeeded(progress.status(), "reclaim");
   return true;
 }
 

@@ -57,6 +57,9 @@ absl::Status MemberLife::Build() {
   options.allocator = allocator_.get();
   options.engine = EngineOptionsOf(config, allocator_.get());
   options.clock = inputs_.clock;
+  options.failed = [this](std::string_view, const absl::Status& status) {
+    inputs_.disk_failed(status);
+  };
   state_ = std::make_unique<server::MemberState>(options, std::move(data_.backend));
   QR_RETURN_IF_ERROR(state_->OpenEngine());
   QR_RETURN_IF_ERROR(BuildRaft());
@@ -104,6 +107,7 @@ void MemberLife::BuildReplica() {
   options.batch_entries_max = config.batch_entries_max;
   options.batch_bytes_max = config.batch_bytes_max;
   options.batch_linger_ns = config.batch_linger_ns;
+  options.batch_pace_ns = config.batch_pace_ns;
   options.seal_interval_ns = config.backend_commit_interval_ns;
   options.compaction_steps = config.compaction_steps;
   options.request_timeout_ns = config.RequestTimeoutNs();
