@@ -74,7 +74,7 @@ class TcpProxy::Link : public std::enable_shared_from_this<TcpProxy::Link> {
  private:
   struct Side {
     std::unique_ptr<ByteSocket> socket;
-    std::string from;  // read here and not yet written there
+    std::string from;    // read here and not yet written there
     bool ended = false;  // nothing more is read or written here
     uint32_t interest = EPOLLIN;
   };
