@@ -81,6 +81,7 @@ struct ServerConfig {
   int64_t warning_apply_ns = 0;
   int64_t warning_unary_ns = 0;
   bool extensive_metrics = false;
+  bool gateway = true;
   std::vector<std::string> cors;
   std::vector<std::string> host_whitelist;
   LogConfig log;
