@@ -1,11 +1,13 @@
 // etcdserverpb.Maintenance: Status, Alarm, Defragment, Downgrade, Hash, HashKV. What is not
-// registered answers UNIMPLEMENTED; MoveLeader is with the cluster's service.
+// registered answers UNIMPLEMENTED; MoveLeader is with the cluster's service, Snapshot in
+// snapshot_service.h.
 
 #include <utility>
 
 #include "base/text.h"
 #include "proto/etcdserverpb.pb.h"
 #include "server/services/context.h"
+#include "server/services/snapshot_service.h"
 #include "server/version_monitor.h"
 
 namespace quorate::server {
@@ -179,6 +181,7 @@ void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* tab
                    {"Defragment", Defragment},
                    {"Downgrade", Downgrade}},
                   table);
+  AddSnapshotMethod(context, table);
 }
 
 }  // namespace quorate::server
