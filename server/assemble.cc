@@ -138,6 +138,8 @@ void Node::Parts::BuildServices() {
   AddLeaseService(&context, &services);
   AddMaintenanceService(&context, &services);
   AddClusterService(&context, &services);
+  AddLockService(&context, &services);
+  AddElectionService(&context, &services);
   AddHealthAndReflection(&context, &services);
   rpc_metrics = std::make_unique<RpcMetrics>(services);
 }

@@ -109,10 +109,13 @@ struct UnaryMethod {
   void (*handler)(ServiceContext&, CallPtr, Bytes request);
   OnLearner on_learner = OnLearner::kRefused;
 };
-// Refuses a stream that just opened (by ending it) on a learner that does not serve it, and without
-// a leader one that requires it; keeps those in mind that have to end when the leader is gone for
-// long.
-void AdmitStream(ServiceContext& context, const CallPtr& call,
+// Refuses a call (by ending it; false) on a learner that does not serve it, and without a leader
+// one that requires it.
+bool Admit(ServiceContext& context, transport::ServerCall& call,
+           OnLearner on_learner = OnLearner::kRefused);
+// The same for a stream that just opened; keeps those in mind that have to end when the leader is
+// gone for long.
+bool AdmitStream(ServiceContext& context, const CallPtr& call,
                  OnLearner on_learner = OnLearner::kRefused);
 void AddUnaryMethods(ServiceContext* context, std::string_view service,
                      std::initializer_list<UnaryMethod> methods, transport::ServiceTable* table);
@@ -124,6 +127,9 @@ void AddWatchService(ServiceContext* context, WatchStreams* streams,
 void AddLeaseService(ServiceContext* context, transport::ServiceTable* table);
 void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* table);
 void AddClusterService(ServiceContext* context, transport::ServiceTable* table);
+// Made of the ones above, which have to be in the table when a call comes.
+void AddLockService(ServiceContext* context, transport::ServiceTable* table);
+void AddElectionService(ServiceContext* context, transport::ServiceTable* table);
 void AddHealthAndReflection(ServiceContext* context, transport::ServiceTable* table);
 
 }  // namespace quorate::server
