@@ -86,6 +86,7 @@ struct ServerConfig {
   int64_t warning_unary_ns = 0;
   bool extensive_metrics = false;
   bool enable_pprof = false;
+  bool gateway = true;
   std::vector<std::string> cors;
   std::vector<std::string> host_whitelist;
   LogConfig log;
