@@ -80,7 +80,7 @@ struct Node::Parts {
   std::unique_ptr<RpcMetrics> rpc_metrics;
   MetricsSources metrics;
   std::unique_ptr<CpuProfiler> profiler;  // may be null
-  std::unique_ptr<Gateway> gateway;  // null: switched off
+  std::unique_ptr<Gateway> gateway;       // null: switched off
   std::unique_ptr<transport::ServerTransport> client_transport;
   std::unique_ptr<transport::ServerTransport> metrics_transport;  // may be null
   std::unique_ptr<transport::PeerLinks> links;
