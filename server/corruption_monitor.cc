@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/text.h"
+#include "base/thread_name.h"
 #include "server/http_client.h"
-#include "server/thread_name.h"
 
 namespace quorate::server {
 namespace {

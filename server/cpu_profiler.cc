@@ -9,7 +9,7 @@
 #include <iterator>
 #include <utility>
 
-#include "server/thread_name.h"
+#include "base/thread_name.h"
 
 namespace quorate::server {
 namespace {
