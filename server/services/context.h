@@ -17,6 +17,7 @@
 #include "server/backend_writer.h"
 #include "server/config.h"
 #include "server/http_client.h"
+#include "server/peer_counters.h"
 #include "server/replica_loop.h"
 #include "server/services/leader_streams.h"
 #include "server/worker_pool.h"
@@ -46,6 +47,7 @@ struct ServiceContext {
   IdGenerator* ids = nullptr;
   HttpCaller* peer_calls = nullptr;
   LeaderStreams* leader_streams = nullptr;
+  PeerCounters* peer_counters = nullptr;
   MemberId member;
 
   // Bytes that count against --quota-backend-bytes: the backend's and what waits to be flushed.
