@@ -8,6 +8,7 @@
 #include "base/options.h"
 #include "base/text.h"
 #include "base/thread_turns.h"
+#include "engine/auth/auth_store.h"
 #include "server/thread_name.h"
 #include "transport/event_loop.h"
 
@@ -336,6 +337,7 @@ void ReplicaLoop::UpdateCounters() {
   }
   store(counters_.leads, raft.leader_ready());
   store(counters_.learner, raft.conf_state().IsLearner(replica_->engine().header().member));
+  store(counters_.auth_enabled, replica_->engine().auth().enabled());
   store(counters_.version_decided, !replica_->engine().cluster_version().empty());
   store(counters_.leader, raft.leader().value());
   store(counters_.term, raft.term().value());

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "proto/etcdserverpb.pb.h"
 #include "server/services/context.h"
+#include "server/services/gate.h"
 
 namespace quorate::server {
 namespace {
@@ -43,17 +44,8 @@ void Status(ServiceContext& context, CallPtr call, Bytes bytes) {
   });
 }
 
-void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
-  etcdserverpb::AlarmRequest request;
-  if (!ParseOrFail(*call, bytes, &request)) return;
-  if (!etcdserverpb::AlarmRequest::AlarmAction_IsValid(request.action())) {
-    // A real etcd dies of it, on every member.
-    return Fail(*call, {3, "etcdserver: unknown alarm action"});
-  }
-  if (request.action() != etcdserverpb::AlarmRequest::GET) {
-    return ProposeFor(context, std::move(call),
-                      WrapRequest(RaftField::kAlarm, bytes.view(), context.ids->Next()));
-  }
+void GetAlarms(ServiceContext& context, const CallPtr& call,
+               const etcdserverpb::AlarmRequest& request) {
   ReadFor(context, call, Read::Consistency::kLinearizable, [call, request](Engine& engine) {
     etcdserverpb::AlarmResponse response;
     FillHeader(engine, response.mutable_header());
@@ -63,6 +55,22 @@ void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
       }
     }
     Answer(*call, Reply{{}, response.SerializeAsString()});
+  });
+}
+
+void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
+  etcdserverpb::AlarmRequest request;
+  if (!ParseOrFail(*call, bytes, &request)) return;
+  if (!etcdserverpb::AlarmRequest::AlarmAction_IsValid(request.action())) {
+    // A real etcd dies of it, on every member.
+    return Fail(*call, {3, "etcdserver: unknown alarm action"});
+  }
+  if (request.action() == etcdserverpb::AlarmRequest::GET) {
+    return Permit(context, call, Access::kSomebody,
+                  [&context, call, request] { GetAlarms(context, call, request); });
+  }
+  Permit(context, call, Access::kRoot, [&context, call, bytes = std::move(bytes)]() mutable {
+    ProposeFor(context, call, RaftField::kAlarm, std::move(bytes));
   });
 }
 
