@@ -78,6 +78,16 @@ absl::Status FinishBootstrap(const ServerConfig& config, log::LogStore* log) {
   return absl::OkStatus();
 }
 
+// Snapshots that were being made when the process was killed.
+absl::Status RemoveSpools(FileEnv* env, const std::string& member_dir) {
+  QR_ASSIGN_OR_RETURN(const std::vector<std::string> names, env->List(member_dir));
+  for (const std::string& name : names) {
+    if (!name.starts_with(kSnapshotSpoolPrefix)) continue;
+    QR_RETURN_IF_ERROR(env->Remove(StrCat(member_dir, "/", name)));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
@@ -92,6 +102,7 @@ absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
                "files: give quorate a directory of its own and copy the keys over"));
   }
   QR_ASSIGN_OR_RETURN(data.lock, WaitForLock(env, member_dir + "/LOCK"));
+  QR_RETURN_IF_ERROR(RemoveSpools(env, member_dir));
 
   const log::LogOptions log_options = LogOptionsOf(config, env);
   absl::StatusOr<std::unique_ptr<log::LogStore>> log = log::OpenSegmentedLog(log_options);

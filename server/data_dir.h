@@ -17,6 +17,10 @@
 
 namespace quorate::server {
 
+// Files in <data-dir>/member under which snapshots for clients are made begin with this; they are
+// of no use to a later process.
+inline constexpr char kSnapshotSpoolPrefix[] = "snapshot-spool-";
+
 struct DataDir {
   std::unique_ptr<FileLock> lock;
   std::unique_ptr<log::LogStore> log;

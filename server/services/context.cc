@@ -131,8 +131,8 @@ engine::Error Refusal(const ServiceContext& context, const transport::ServerCall
 
 }  // namespace
 
-void AdmitStream(ServiceContext& context, const CallPtr& call) {
-  const engine::Error refusal = Refusal(context, *call, OnLearner::kRefused);
+void AdmitStream(ServiceContext& context, const CallPtr& call, OnLearner on_learner) {
+  const engine::Error refusal = Refusal(context, *call, on_learner);
   if (!refusal.ok()) return Fail(*call, refusal);
   context.leader_streams->Add(call);
 }

@@ -140,9 +140,11 @@ struct UnaryMethod {
   void (*handler)(ServiceContext&, CallPtr, Bytes request);
   OnLearner on_learner = OnLearner::kRefused;
 };
-// Refuses a stream that just opened (by ending it) on a learner, and without a leader one that
-// requires it; keeps those in mind that have to end when the leader is gone for long.
-void AdmitStream(ServiceContext& context, const CallPtr& call);
+// Refuses a stream that just opened (by ending it) on a learner that does not serve it, and without
+// a leader one that requires it; keeps those in mind that have to end when the leader is gone for
+// long.
+void AdmitStream(ServiceContext& context, const CallPtr& call,
+                 OnLearner on_learner = OnLearner::kRefused);
 // What the gate (services/gate.h) asks for is asked before a handler is called.
 void AddUnaryMethods(ServiceContext* context, std::string_view service,
                      std::initializer_list<UnaryMethod> methods, transport::ServiceTable* table);

@@ -1,5 +1,5 @@
 // etcdserverpb.Maintenance: Status, Alarm, Defragment, Hash, HashKV. What is not registered answers
-// UNIMPLEMENTED; MoveLeader is with the cluster's service.
+// UNIMPLEMENTED; MoveLeader is with the cluster's service, Snapshot in snapshot_service.h.
 
 #include <utility>
 
@@ -7,6 +7,7 @@
 #include "proto/etcdserverpb.pb.h"
 #include "server/services/context.h"
 #include "server/services/gate.h"
+#include "server/services/snapshot_service.h"
 
 namespace quorate::server {
 namespace {
@@ -122,6 +123,7 @@ void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* tab
                    {"HashKV", HashKv},
                    {"Defragment", Defragment}},
                   table);
+  AddSnapshotMethod(context, table);
 }
 
 }  // namespace quorate::server

@@ -454,6 +454,7 @@ def every_call():
             ("Maintenance.Defragment", etcd.DefragmentRequest()),
             ("Maintenance.Hash", etcd.HashRequest()),
             ("Maintenance.HashKV", etcd.HashKVRequest()),
+            ("Maintenance.Snapshot", etcd.SnapshotRequest()),
             ("Maintenance.MoveLeader", etcd.MoveLeaderRequest(targetID=1)),
             ("Cluster.MemberRemove", etcd.MemberRemoveRequest(ID=1)),
             ("Cluster.MemberUpdate", etcd.MemberUpdateRequest(ID=1, peerURLs=["http://h:1"])),

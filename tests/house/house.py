@@ -28,10 +28,11 @@ LAYERS = {
     "consensus": {"consensus", "base"},
     "backends/kv": {"backends/kv", "base"},
     "backends/log": {"backends/log", "base"},
+    "backends/bbolt": {"backends/bbolt", "base", "backends/kv/kv_backend.h"},
     "engine": {"engine", "base", "proto", "backends/kv/kv_backend.h"},
     "transport": {"transport", "base", "proto"},
-    "server": {"server", "base", "proto", "consensus", "backends/kv", "backends/log", "engine",
-               "transport"},
+    "server": {"server", "base", "proto", "consensus", "backends/kv", "backends/log",
+               "backends/bbolt", "engine", "transport"},
     "ctl": {"ctl", "base", "proto", "transport", "backends/kv", "backends/log"},
     "workloads": {"workloads", "base", "proto", "transport"},
 }
