@@ -378,12 +378,13 @@ class World {
     return engine->Apply(entry, Engine::Answer::kWanted);
   }
 
-  std::unique_ptr<Engine> engine;
-
  private:
   TempDir folder_;
   const std::unique_ptr<Allocator> allocator_ = *CreateAllocator("malloc", {});
   std::unique_ptr<kv::KvBackend> backend_;
+
+ public:
+  std::unique_ptr<Engine> engine;  // goes before what it stands on
 };
 
 bool IsAuthError(const std::string& text) {

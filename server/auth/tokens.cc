@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/json_text.h"
 #include "base/options.h"
 #include "base/status_util.h"
 #include "base/text.h"
@@ -64,6 +65,15 @@ std::optional<std::string> TokenOf(const transport::ServerCall& call) {
   return token;
 }
 
+bool IsUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t size = Utf8CharSize(text);
+    if (size == 0) return false;
+    text.remove_prefix(size);
+  }
+  return true;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokens>> Tokens::Create(const Options& options, const Clock* clock) {
@@ -101,7 +111,8 @@ Credentials Tokens::Read(const transport::ServerCall& call) const {
   // A gateway's own certificate says nothing of who asks through it.
   if (!call.Metadata("grpcgateway-accept").value_or("").empty()) return out;
   if (std::optional<std::string> name = call.PeerCommonName()) {
-    out.kind = Credentials::Kind::kCertificate;
+    // A name that cannot stand in a log entry is nobody's.
+    out.kind = IsUtf8(*name) ? Credentials::Kind::kCertificate : Credentials::Kind::kRefused;
     out.text = *std::move(name);
   }
   return out;
