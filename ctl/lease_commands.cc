@@ -1,7 +1,6 @@
 // lease grant, revoke, timetolive, list, keep-alive.
-#include <charconv>
-
 #include "base/text.h"
+#include "ctl/go_numbers.h"
 #include "ctl/printers.h"
 #include "ctl/session.h"
 #include "ctl/text_forms.h"
@@ -32,10 +31,12 @@ int LeaseOf(const Session& session, std::string_view command, int64_t* id) {
   if (session.words().size() != 1) {
     return Fail(kExitBadArguments, StrCat("lease ", command, " command needs 1 argument"));
   }
-  if (!ParseHexId(session.words()[0], id)) {
-    return Fail(kExitBadArguments,
-                StrCat("bad lease ID arg (", session.words()[0], "), expecting ID in Hex"));
+  const auto parsed = ParseLeaseId(session.words()[0]);
+  if (!parsed.ok()) {
+    return Fail(kExitBadArguments, StrCat("bad lease ID arg (", ToStd(parsed.status().message()),
+                                          "), expecting ID in Hex"));
   }
+  *id = *parsed;
   return kExitOk;
 }
 
@@ -43,20 +44,18 @@ int Grant(Session* session) {
   if (session->words().size() != 1) {
     return Fail(kExitBadArguments, "lease grant command needs TTL argument");
   }
-  const std::string& word = session->words()[0];
-  int64_t ttl = 0;
-  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), ttl);
-  if (error != std::errc() || end != word.data() + word.size()) {
-    return Fail(kExitBadArguments, StrCat("bad TTL (", word, "), expecting seconds"));
+  const auto ttl = ParseGoInt(session->words()[0], 10);
+  if (!ttl.ok()) {
+    return Fail(kExitBadArguments, StrCat("bad TTL (", ToStd(ttl.status().message()), ")"));
   }
   etcdserverpb::LeaseGrantRequest request;
-  request.set_ttl(ttl);
+  request.set_ttl(*ttl);
   etcdserverpb::LeaseGrantResponse response;
-  auto client = session->client();
-  if (!client.ok()) return Fail(kExitError, ToStd(client.status().message()));
-  const auto status = (*client)->Call("/etcdserverpb.Lease/LeaseGrant", request, &response);
+  SyncClient* client = session->Client();
+  if (client == nullptr) return session->failure();
+  const auto status = client->Call("/etcdserverpb.Lease/LeaseGrant", request, &response);
   if (!status.ok()) {
-    return Fail(kExitError, StrCat("failed to grant lease (", status.message, ")"));
+    return Fail(kExitError, StrCat("failed to grant lease (", ErrorText(status), ")"));
   }
   if (session->format() == Format::kJson) {
     return PrintFlatJson(response.header(),
@@ -76,11 +75,11 @@ int Revoke(Session* session) {
   if (const int code = LeaseOf(*session, "revoke", &id); code != kExitOk) return code;
   request.set_id(id);
   etcdserverpb::LeaseRevokeResponse response;
-  auto client = session->client();
-  if (!client.ok()) return Fail(kExitError, ToStd(client.status().message()));
-  const auto status = (*client)->Call("/etcdserverpb.Lease/LeaseRevoke", request, &response);
+  SyncClient* client = session->Client();
+  if (client == nullptr) return session->failure();
+  const auto status = client->Call("/etcdserverpb.Lease/LeaseRevoke", request, &response);
   if (!status.ok()) {
-    return Fail(kExitError, StrCat("failed to revoke lease (", status.message, ")"));
+    return Fail(kExitError, StrCat("failed to revoke lease (", ErrorText(status), ")"));
   }
   return PrintMessage(
       *session, response, [&] { return LeaseText(id) + " revoked\n"; },
@@ -113,7 +112,9 @@ int TimeToLive(Session* session) {
   request.set_id(id);
   request.set_keys(keys);
   etcdserverpb::LeaseTimeToLiveResponse response;
-  if (!session->Call("/etcdserverpb.Lease/LeaseTimeToLive", request, &response)) return kExitError;
+  if (!session->Call("/etcdserverpb.Lease/LeaseTimeToLive", request, &response)) {
+    return session->failure();
+  }
   if (session->format() == Format::kJson) {
     return PrintFlatJson(response.header(), TimeToLiveJson(response));
   }
@@ -131,10 +132,13 @@ int TimeToLive(Session* session) {
 }
 
 int List(Session* session) {
+  if (!session->words().empty()) {
+    return Fail(kExitBadArguments, "lease list command accepts no arguments");
+  }
   etcdserverpb::LeaseLeasesResponse response;
   if (!session->Call("/etcdserverpb.Lease/LeaseLeases", etcdserverpb::LeaseLeasesRequest(),
                      &response)) {
-    return kExitError;
+    return session->failure();
   }
   if (session->format() == Format::kJson) {
     std::vector<std::string> ids;
@@ -177,15 +181,15 @@ int KeepAlive(Session* session) {
   if (const int code = LeaseOf(*session, "keep-alive", &id); code != kExitOk) return code;
   request.set_id(id);
   const bool once = session->values().GetBool("once");
-  auto client = session->client();
-  if (!client.ok()) return Fail(kExitError, ToStd(client.status().message()));
-  auto stream = (*client)->Open("/etcdserverpb.Lease/LeaseKeepAlive");
+  SyncClient* client = session->Client();
+  if (client == nullptr) return session->failure();
+  auto stream = client->Open("/etcdserverpb.Lease/LeaseKeepAlive");
   while (true) {
     stream->Send(request);
     const auto message = stream->Receive(session->values().GetInt("command-timeout"));
     if (!message) {
       return Fail(kExitConnection,
-                  stream->closed() ? stream->status().message : "context deadline exceeded");
+                  stream->closed() ? ErrorText(stream->status()) : "context deadline exceeded");
     }
     etcdserverpb::LeaseKeepAliveResponse response;
     if (!response.ParseFromArray(message->data(), static_cast<int>(message->size()))) {
@@ -200,7 +204,7 @@ int KeepAlive(Session* session) {
     std::fflush(stdout);
     // Nothing comes before the next request: this waits a third of the TTL, or for the end.
     if (stream->Receive(response.ttl() * kNanosPerSecond / 3)) continue;
-    if (stream->closed()) return Fail(kExitConnection, stream->status().message);
+    if (stream->closed()) return Fail(kExitConnection, ErrorText(stream->status()));
   }
 }
 

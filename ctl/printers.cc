@@ -11,6 +11,19 @@ void Out(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdou
 
 int NoTable() { return Fail(kExitBadFeature, "table not supported as output format"); }
 
+int NoFields() { return Fail(kExitBadFeature, "fields not supported as output format"); }
+
+int PrintRange(const Session& session, const etcdserverpb::RangeResponse& response, Show show) {
+  return PrintMessage(
+      session, response,
+      [&] {
+        std::string out;
+        for (const auto& pair : response.kvs()) out += PairText(session, pair, show);
+        return out;
+      },
+      [&] { return RangeFields(session, response); });
+}
+
 int PrintGeneric(const Session& session, const google::protobuf::Message& message) {
   if (session.format() == Format::kTable) return NoTable();
   if (session.format() == Format::kProtobuf) {
@@ -42,10 +55,12 @@ std::string LeaseIdField(const Session& session, std::string_view name, int64_t 
 }
 
 std::string HeaderFields(const Session& session, const etcdserverpb::ResponseHeader& header) {
-  return StrCat(IdField(session, "ClusterID", header.cluster_id()),
-                IdField(session, "MemberID", header.member_id()),
-                "\"Revision\" : ", header.revision(), "\n\"RaftTerm\" : ", header.raft_term(),
-                "\n");
+  std::string out = StrCat(IdField(session, "ClusterID", header.cluster_id()),
+                           IdField(session, "MemberID", header.member_id()));
+  // Answers about the cluster have none.
+  if (header.revision() > 0) StrAppend(&out, "\"Revision\" : ", header.revision(), "\n");
+  StrAppend(&out, "\"RaftTerm\" : ", header.raft_term(), "\n");
+  return out;
 }
 
 std::string PairFields(const Session& session, std::string_view prefix,

@@ -22,6 +22,9 @@ std::string PairText(const Session& session, const mvccpb::KeyValue& pair,
 std::string PairFields(const Session& session, std::string_view prefix,
                        const mvccpb::KeyValue& pair);
 std::string HeaderFields(const Session& session, const etcdserverpb::ResponseHeader& header);
+// The pairs of a read, as get prints them.
+int PrintRange(const Session& session, const etcdserverpb::RangeResponse& response,
+               Show show = Show::kKeysAndValues);
 std::string RangeFields(const Session& session, const etcdserverpb::RangeResponse& response);
 std::string PutFields(const Session& session, const etcdserverpb::PutResponse& response);
 std::string DeleteFields(const Session& session, const etcdserverpb::DeleteRangeResponse& response);
@@ -38,8 +41,17 @@ template <class Simple, class Fields>
 int PrintMessage(const Session& session, const google::protobuf::Message& message, Simple simple,
                  Fields fields);
 
+// Answers that etcdctl does not write with -w fields.
+template <class Simple>
+int PrintWithoutFields(const Session& session, const google::protobuf::Message& message,
+                       Simple simple);
+// Answers that are a header and nothing else.
+template <class Response>
+int PrintHeaderOnly(const Session& session, const Response& response, std::string_view simple);
+
 int PrintGeneric(const Session& session, const google::protobuf::Message& message);
 int NoTable();
+int NoFields();
 
 template <class Simple, class Fields>
 int PrintMessage(const Session& session, const google::protobuf::Message& message, Simple simple,
@@ -54,6 +66,20 @@ int PrintMessage(const Session& session, const google::protobuf::Message& messag
     default:
       return PrintGeneric(session, message);
   }
+}
+
+template <class Simple>
+int PrintWithoutFields(const Session& session, const google::protobuf::Message& message,
+                       Simple simple) {
+  if (session.format() == Format::kFields) return NoFields();
+  return PrintMessage(session, message, simple, [] { return std::string(); });
+}
+
+template <class Response>
+int PrintHeaderOnly(const Session& session, const Response& response, std::string_view simple) {
+  return PrintMessage(
+      session, response, [&] { return std::string(simple); },
+      [&] { return HeaderFields(session, response.header()); });
 }
 
 }  // namespace quorate::ctl

@@ -1,22 +1,25 @@
 #include "ctl/session.h"
 
-#include <charconv>
 #include <cstdio>
 
 #include "base/text.h"
+#include "ctl/terminal.h"
 
 namespace quorate::ctl {
 namespace {
 
-ClientOptions OptionsOf(const OptionValues& values, std::vector<std::string> endpoints) {
-  ClientOptions options;
-  options.endpoints = std::move(endpoints);
-  options.command_timeout_ns = values.GetInt("command-timeout");
-  options.dial_timeout_ns = values.GetInt("dial-timeout");
-  if (const int64_t limit = values.GetInt("max-recv-bytes"); limit > 0) {
-    options.receive_message_bytes_max = static_cast<uint64_t>(limit);
+constexpr std::string_view kCodeNames[] = {
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
+
+// What etcd itself says, as server or as client.
+bool IsEtcdsText(std::string_view text) {
+  for (const char* front : {"etcdserver: ", "etcdclient: ", "context "}) {
+    if (text.starts_with(front)) return true;
   }
-  return options;
+  return false;
 }
 
 }  // namespace
@@ -27,28 +30,90 @@ int Fail(int code, std::string_view text) {
   return code;
 }
 
-absl::StatusOr<SyncClient*> Session::client() {
-  if (!client_) {
-    auto made = SyncClient::Create(OptionsOf(values_, values_.GetList("endpoints")));
-    if (!made.ok()) return made.status();
-    client_ = std::move(*made);
+int Fail(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+      return Fail(kExitBadArguments, ToStd(status.message()));
+    case absl::StatusCode::kUnimplemented:
+      return Fail(kExitBadFeature, ToStd(status.message()));
+    case absl::StatusCode::kFailedPrecondition:
+      return Fail(kExitInvalidInput, ToStd(status.message()));
+    default:
+      return Fail(kExitError, ToStd(status.message()));
   }
+}
+
+int Fail(const transport::RpcStatus& status) { return Fail(kExitError, ErrorText(status)); }
+
+std::string ErrorText(const transport::RpcStatus& status) {
+  if (IsEtcdsText(status.message)) return status.message;
+  return StrCat("rpc error: code = ", kCodeNames[static_cast<size_t>(status.code)],
+                " desc = ", status.message);
+}
+
+Credentials CredentialsOf(const std::string& user, const std::string& password,
+                          const std::string& prompt) {
+  if (user.empty()) return {};
+  if (!password.empty()) return {user, password, ""};
+  const size_t colon = user.find(':');
+  if (colon != std::string::npos) return {user.substr(0, colon), user.substr(colon + 1), ""};
+  return {user, AskPassword(prompt), ""};
+}
+
+const Credentials& Session::credentials() {
+  if (has_credentials_) return credentials_;
+  has_credentials_ = true;
+  credentials_.token = values_.GetString("auth-jwt-token");
+  if (credentials_.token.empty()) {
+    credentials_ =
+        CredentialsOf(values_.GetString("user"), values_.GetString("password"), "Password: ");
+  }
+  return credentials_;
+}
+
+ClientOptions Session::OptionsFor(std::vector<std::string> endpoints) const {
+  ClientOptions options;
+  options.endpoints = std::move(endpoints);
+  options.command_timeout_ns = values_.GetInt("command-timeout");
+  options.dial_timeout_ns = values_.GetInt("dial-timeout");
+  if (const int64_t limit = values_.GetInt("max-recv-bytes"); limit > 0) {
+    options.receive_message_bytes_max = static_cast<uint64_t>(limit);
+  }
+  if (const int64_t limit = values_.GetInt("max-request-bytes"); limit > 0) {
+    options.send_message_bytes_max = static_cast<uint64_t>(limit);
+  }
+  return options;
+}
+
+SyncClient* Session::Client() {
+  if (client_) return client_.get();
+  ClientOptions options = OptionsFor(values_.GetList("endpoints"));
+  options.credentials = credentials();
+  auto made = SyncClient::Create(options);
+  if (!made.ok()) {
+    failure_ = Fail(kExitConnection, ToStd(made.status().message()));
+    return nullptr;
+  }
+  if (const transport::RpcStatus status = (*made)->SignIn(); !status.ok()) {
+    failure_ = Fail(kExitConnection, ErrorText(status));
+    return nullptr;
+  }
+  client_ = std::move(*made);
   return client_.get();
 }
 
-absl::StatusOr<std::unique_ptr<SyncClient>> Session::ClientOf(const std::string& endpoint) const {
-  return SyncClient::Create(OptionsOf(values_, {endpoint}));
+absl::StatusOr<std::unique_ptr<SyncClient>> Session::ClientOf(const std::string& endpoint) {
+  ClientOptions options = OptionsFor({endpoint});
+  options.credentials = credentials();
+  return SyncClient::Create(options);
 }
 
 bool Session::Call(std::string_view path, const google::protobuf::Message& request,
                    google::protobuf::Message* response) {
-  auto made = client();
-  if (!made.ok()) {
-    Fail(kExitError, ToStd(made.status().message()));
-    return false;
-  }
-  const transport::RpcStatus status = (*made)->Call(path, request, response);
-  if (!status.ok()) Fail(kExitError, status.message);
+  SyncClient* client = Client();
+  if (client == nullptr) return false;
+  const transport::RpcStatus status = client->Call(path, request, response);
+  if (!status.ok()) failure_ = Fail(status);
   return status.ok();
 }
 
@@ -63,11 +128,6 @@ std::vector<std::string> Session::Endpoints() {
     endpoints.insert(endpoints.end(), member.clienturls().begin(), member.clienturls().end());
   }
   return endpoints;
-}
-
-bool ParseHexId(std::string_view text, int64_t* id) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *id, 16);
-  return error == std::errc() && end == text.data() + text.size();
 }
 
 std::string PrefixEnd(std::string_view prefix) {

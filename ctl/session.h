@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/options.h"
+#include "ctl/command.h"
 #include "ctl/sync_client.h"
 #include "proto/etcdserverpb.pb.h"
 
@@ -18,7 +19,8 @@ namespace quorate::ctl {
 
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitError = 1;
-inline constexpr int kExitConnection = 2;  // also what a streaming call failed with
+inline constexpr int kExitConnection =
+    2;  // could not sign in; also what a streaming call failed with
 inline constexpr int kExitInvalidInput = 3;
 inline constexpr int kExitBadFeature = 4;  // a value of -w, --order and so on that does not exist
 inline constexpr int kExitInterrupted = 5;
@@ -36,48 +38,55 @@ class Session {
   Format format() const { return format_; }
   bool hex() const { return values_.GetBool("hex"); }
 
-  // Connects to --endpoints at the first use.
-  absl::StatusOr<SyncClient*> client();
-  // A client of one endpoint alone.
-  absl::StatusOr<std::unique_ptr<SyncClient>> ClientOf(const std::string& endpoint) const;
+  // Connects to --endpoints and signs in at the first use. Null after an error, which is already
+  // told on standard error; the command then ends with failure().
+  SyncClient* Client();
+  // A client of one endpoint alone, which signs in when it is asked to.
+  absl::StatusOr<std::unique_ptr<SyncClient>> ClientOf(const std::string& endpoint);
   // --endpoints, or with --cluster the client URLs of all members. Empty after an error, which is
   // already told.
   std::vector<std::string> Endpoints();
+  // What all clients of this command have in common.
+  ClientOptions OptionsFor(std::vector<std::string> endpoints) const;
 
-  // A unary call. False after an error, which is already told on standard error.
+  // Who calls: from --user and so on. The first use may ask for a password; what catches signals
+  // calls this before it does so.
+  const Credentials& credentials();
+
+  // A unary call. False after an error, which is already told; the command then ends with
+  // failure().
   bool Call(std::string_view path, const google::protobuf::Message& request,
             google::protobuf::Message* response);
+  int failure() const { return failure_; }
 
  private:
   OptionValues values_;
   std::vector<std::string> words_;
   Format format_;
+  bool has_credentials_ = false;
+  Credentials credentials_;
   std::unique_ptr<SyncClient> client_;
+  int failure_ = kExitError;
 };
 
 // "Error: text" on standard error; answers `code`.
 int Fail(int code, std::string_view text);
+// The exit code says what kind of refusal it is: kInvalidArgument is kExitBadArguments,
+// kUnimplemented kExitBadFeature, kFailedPrecondition kExitInvalidInput, all else kExitError.
+int Fail(const absl::Status& status);
+int Fail(const transport::RpcStatus& status);
 
-// Lease and member ids are written in hexadecimal. False when `text` is none.
-bool ParseHexId(std::string_view text, int64_t* id);
+// What etcdctl says of a call that failed: the server's words where they are etcd's, else those
+// with the gRPC code before them.
+std::string ErrorText(const transport::RpcStatus& status);
+
+// "name[:password]" and --password, as --user and --dest-user take them. Asks for the password with
+// `prompt` where there is none.
+Credentials CredentialsOf(const std::string& user, const std::string& password,
+                          const std::string& prompt);
 
 // Where a prefix ends: the smallest key above all that begin with it; one zero byte when there is
 // none.
 std::string PrefixEnd(std::string_view prefix);
-
-// A command: its words ("lease grant"), what follows them, a line of help, its own flags.
-struct Command {
-  std::string name;
-  std::string arguments;
-  std::string help;
-  std::vector<OptionSpec> flags;
-  int (*run)(Session* session);
-};
-
-std::vector<Command> KvCommands();
-std::vector<Command> TxnCommands();
-std::vector<Command> WatchCommands();
-std::vector<Command> LeaseCommands();
-std::vector<Command> ClusterCommands();
 
 }  // namespace quorate::ctl

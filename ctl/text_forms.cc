@@ -165,6 +165,11 @@ std::string PaddedHex(uint64_t id) {
   return std::string(16 - digits.size(), '0') + digits;
 }
 
+std::string SpacedHex(uint64_t id) {
+  const std::string digits = HexText(id);
+  return std::string(16 - digits.size(), ' ') + digits;
+}
+
 std::string BoxTable(const std::vector<std::string>& headings,
                      const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
@@ -196,6 +201,12 @@ std::string BoxTable(const std::vector<std::string>& headings,
     out += "\n";
   }
   return out + rule("└", "┴", "┘");
+}
+
+std::string RowLines(const std::vector<std::vector<std::string>>& rows) {
+  std::string out;
+  for (const auto& row : rows) StrAppend(&out, StrJoin(row, ", "), "\n");
+  return out;
 }
 
 std::string GoJsonFields(const Message& message, IdForm ids) {

@@ -17,11 +17,15 @@ std::string HexEscapes(std::string_view bytes);  // \x66\x6f
 std::string Base64(std::string_view bytes);
 std::string HumanBytes(uint64_t bytes);  // "20 kB", "2.1 GB"
 std::string PaddedHex(uint64_t id);      // 16 digits
+std::string SpacedHex(uint64_t id);      // 16 places, blanks in front
 std::string Hex(uint64_t id);
 
 // One table with headings in capitals, cells to the right.
 std::string BoxTable(const std::vector<std::string>& headings,
                      const std::vector<std::vector<std::string>>& rows);
+
+// Rows with commas between the cells: what -w simple has in place of a table.
+std::string RowLines(const std::vector<std::vector<std::string>>& rows);
 
 enum class IdForm { kDecimal, kHex };  // of cluster_id, member_id and ID
 

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "ctl/go_numbers.h"
 #include "ctl/session.h"
 #include "proto/etcdserverpb.pb.h"
 
@@ -34,11 +35,14 @@ TEST_CASE("sizes are for people") {
 TEST_CASE("ids") {
   CHECK(Hex(0xabc) == "abc");
   CHECK(PaddedHex(0xabc) == "0000000000000abc");
-  int64_t id = 0;
-  CHECK(ParseHexId("7fffffffffffffff", &id));
-  CHECK(id == INT64_MAX);
-  CHECK_FALSE(ParseHexId("zz", &id));
-  CHECK_FALSE(ParseHexId("", &id));
+  CHECK(SpacedHex(0xabc) == "             abc");
+  CHECK(ParseLeaseId("7fffffffffffffff").value() == INT64_MAX);
+  CHECK(ParseMemberId("ffffffffffffffff").value() == UINT64_MAX);
+  CHECK(ParseLeaseId("zz").status().message() ==
+        "strconv.ParseInt: parsing \"zz\": invalid syntax");
+  CHECK(ParseMemberId("11112222333344445").status().message() ==
+        "strconv.ParseUint: parsing \"11112222333344445\": value out of range");
+  for (const char* text : {"", "-", "+-1", "1 ", "0x1"}) CHECK_FALSE(ParseLeaseId(text).ok());
 }
 
 TEST_CASE("a prefix ends before the next key that does not begin with it") {

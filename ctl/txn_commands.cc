@@ -75,10 +75,10 @@ int Txn(Session* session) {
   etcdserverpb::TxnRequest request;
   const bool interactive = session->values().GetBool("interactive");
   if (auto status = ReadTxn(interactive, &request); !status.ok()) {
-    return Fail(kExitInvalidInput, ToStd(status.message()));
+    return Fail(status);
   }
   etcdserverpb::TxnResponse response;
-  if (!session->Call("/etcdserverpb.KV/Txn", request, &response)) return kExitError;
+  if (!session->Call("/etcdserverpb.KV/Txn", request, &response)) return session->failure();
   return PrintMessage(
       *session, response,
       [&] {
@@ -102,7 +102,17 @@ std::vector<Command> TxnCommands() {
        "[options]   (the transaction on standard input)",
        "Reads comparisons and operations, each block ended by a blank line, and runs them as one",
        {{"interactive", OptionSpec::Type::kBool, "false", "Asks for each block. Short: -i", ""}},
-       Txn}};
+       Txn,
+       "  mod(\"key1\") > \"0\"\n"
+       "\n"
+       "  put key1 \"was there\"\n"
+       "\n"
+       "  put key1 \"is new\"\n"
+       "  get key2 --prefix\n"
+       "\n"
+       "Comparisons: value, version, create, mod or lease of a key, with = != < >. Operations: "
+       "get,\n"
+       "put and del with their flags. The end of the input ends all blocks."}};
 }
 
 }  // namespace quorate::ctl

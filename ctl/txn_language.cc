@@ -3,8 +3,9 @@
 #include <charconv>
 #include <map>
 
+#include "base/options.h"
 #include "base/text.h"
-#include "ctl/session.h"
+#include "ctl/kv_requests.h"
 
 namespace quorate::ctl {
 namespace {
@@ -13,7 +14,7 @@ using etcdserverpb::Compare;
 using etcdserverpb::RequestOp;
 
 absl::Status Malformed(std::string_view what, std::string_view line) {
-  return absl::InvalidArgumentError(ToAbsl(StrCat("malformed ", what, ": ", line)));
+  return absl::FailedPreconditionError(ToAbsl(StrCat("malformed ", what, ": ", line)));
 }
 
 // One escape after a backslash; `*rest` begins behind the backslash.
@@ -99,93 +100,21 @@ bool TakeResult(std::string_view* text, Compare* compare) {
   return true;
 }
 
-// Flags and words of an operation; flags may be --name or --name=value.
-struct Parsed {
-  std::vector<std::string> words;
-  std::map<std::string, std::string, std::less<>> flags;
-};
-
-absl::StatusOr<Parsed> ParseFlags(const std::vector<std::string>& all, std::string_view known,
-                                  std::string_view line) {
-  Parsed parsed;
-  for (size_t i = 1; i < all.size(); ++i) {
-    std::string_view word = all[i];
-    if (!ConsumePrefix(&word, "--")) {
-      parsed.words.push_back(all[i]);
-      continue;
-    }
-    const auto [name, value] = SplitOnce(word, '=');
-    const std::string listed = StrCat(" ", name, " ");
-    if (known.find(listed) == std::string_view::npos) {
-      return absl::InvalidArgumentError(
-          ToAbsl(StrCat("unknown flag --", name, " in: ", line, " (known here:", known, ")")));
-    }
-    parsed.flags[std::string(name)] = std::string(value.empty() ? "true" : value);
-  }
-  return parsed;
-}
-
+// One operation: its flags are those of the command of its name.
 template <class Request>
-absl::Status FillInterval(const Parsed& parsed, std::string_view line, Request* request) {
-  const bool prefix = parsed.flags.count("prefix") > 0;
-  const bool from = parsed.flags.count("from-key") > 0;
-  if (parsed.words.empty() || parsed.words.size() > 2 ||
-      (parsed.words.size() == 2 && (prefix || from)) || (prefix && from)) {
-    return Malformed("range", line);
+absl::Status Fill(std::vector<std::string> words, std::string_view line,
+                  std::vector<OptionSpec> flags,
+                  absl::Status (*fill)(const OptionValues&, const std::vector<std::string>&,
+                                       Request*),
+                  Request* request) {
+  words.erase(words.begin());
+  OptionValues values(std::move(flags));
+  auto rest = values.ParseFlags(words);
+  if (!rest.ok()) {
+    return absl::FailedPreconditionError(
+        ToAbsl(StrCat("invalid txn request: ", line, " (", ToStd(rest.status().message()), ")")));
   }
-  request->set_key(parsed.words[0]);
-  if (parsed.words.size() == 2) request->set_range_end(parsed.words[1]);
-  if (prefix) request->set_range_end(PrefixEnd(parsed.words[0]));
-  if (from) request->set_range_end(std::string(1, '\0'));
-  if ((prefix || from) && parsed.words[0].empty()) request->set_key(std::string(1, '\0'));
-  return absl::OkStatus();
-}
-
-absl::Status FillGet(const std::vector<std::string>& words, std::string_view line,
-                     etcdserverpb::RangeRequest* get) {
-  auto parsed =
-      ParseFlags(words, " prefix from-key limit rev keys-only count-only consistency ", line);
-  if (!parsed.ok()) return parsed.status();
-  if (auto status = FillInterval(*parsed, line, get); !status.ok()) return status;
-  for (const char* name : {"limit", "rev"}) {
-    const auto it = parsed->flags.find(name);
-    int64_t number = 0;
-    if (it == parsed->flags.end()) continue;
-    if (!ParseNumber(it->second, 10, &number)) return Malformed("number", line);
-    name == std::string_view("limit") ? get->set_limit(number) : get->set_revision(number);
-  }
-  get->set_keys_only(parsed->flags.count("keys-only") > 0);
-  get->set_count_only(parsed->flags.count("count-only") > 0);
-  const auto consistency = parsed->flags.find("consistency");
-  get->set_serializable(consistency != parsed->flags.end() && consistency->second == "s");
-  return absl::OkStatus();
-}
-
-absl::Status FillPut(const std::vector<std::string>& words, std::string_view line,
-                     etcdserverpb::PutRequest* put) {
-  auto parsed = ParseFlags(words, " lease prev-kv ignore-value ignore-lease ", line);
-  if (!parsed.ok()) return parsed.status();
-  const bool ignore_value = parsed->flags.count("ignore-value") > 0;
-  if (parsed->words.size() != (ignore_value ? 1 : 2)) return Malformed("put", line);
-  put->set_key(parsed->words[0]);
-  if (!ignore_value) put->set_value(parsed->words[1]);
-  if (const auto it = parsed->flags.find("lease"); it != parsed->flags.end()) {
-    int64_t lease = 0;
-    if (!ParseHexId(it->second, &lease)) return Malformed("lease ID", line);
-    put->set_lease(lease);
-  }
-  put->set_prev_kv(parsed->flags.count("prev-kv") > 0);
-  put->set_ignore_value(ignore_value);
-  put->set_ignore_lease(parsed->flags.count("ignore-lease") > 0);
-  return absl::OkStatus();
-}
-
-absl::Status FillDelete(const std::vector<std::string>& words, std::string_view line,
-                        etcdserverpb::DeleteRangeRequest* request) {
-  auto parsed = ParseFlags(words, " prefix from-key prev-kv range ", line);
-  if (!parsed.ok()) return parsed.status();
-  request->set_prev_kv(parsed->flags.count("prev-kv") > 0);
-  return FillInterval(*parsed, line, request);
+  return fill(values, *rest, request);
 }
 
 }  // namespace
@@ -254,13 +183,14 @@ absl::StatusOr<RequestOp> ParseOperation(std::string_view line) {
   RequestOp op;
   absl::Status status;
   if (words->front() == "get") {
-    status = FillGet(*words, line, op.mutable_request_range());
+    status = Fill(*std::move(words), line, GetFlags(), FillGet, op.mutable_request_range());
   } else if (words->front() == "put") {
-    status = FillPut(*words, line, op.mutable_request_put());
+    status = Fill(*std::move(words), line, PutFlags(), FillPut, op.mutable_request_put());
   } else if (words->front() == "del") {
-    status = FillDelete(*words, line, op.mutable_request_delete_range());
+    status =
+        Fill(*std::move(words), line, DeleteFlags(), FillDelete, op.mutable_request_delete_range());
   } else {
-    return absl::InvalidArgumentError(
+    return absl::FailedPreconditionError(
         ToAbsl(StrCat("unknown operation '", words->front(), "' (known: get, put, del)")));
   }
   if (!status.ok()) return status;

@@ -18,7 +18,8 @@ namespace quorate::ctl {
 absl::StatusOr<std::vector<std::string>> SplitWords(std::string_view line);
 
 absl::StatusOr<etcdserverpb::Compare> ParseCompare(std::string_view line);
-// get, put or del with the flags of these commands.
+// get, put or del with the flags of these commands. kFailedPrecondition: the line cannot be read;
+// else as kv_requests.h says.
 absl::StatusOr<etcdserverpb::RequestOp> ParseOperation(std::string_view line);
 
 }  // namespace quorate::ctl

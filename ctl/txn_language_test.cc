@@ -34,7 +34,7 @@ TEST_CASE("comparisons that cannot be read") {
     INFO(line);
     const auto compare = ParseCompare(line);
     REQUIRE_FALSE(compare.ok());
-    CHECK(compare.status().code() == absl::StatusCode::kInvalidArgument);
+    CHECK(compare.status().code() == absl::StatusCode::kFailedPrecondition);
   }
 }
 
@@ -51,6 +51,12 @@ TEST_CASE("operations with their flags") {
   CHECK(get->request_range().key() == "a key");
   CHECK(get->request_range().range_end() == "a kez");
   CHECK(get->request_range().limit() == 3);
+
+  auto sorted = ParseOperation("get a z --sort-by=MODIFY --order=DESCEND --min-mod-rev=7");
+  REQUIRE(sorted.ok());
+  CHECK(sorted->request_range().sort_target() == etcdserverpb::RangeRequest::MOD);
+  CHECK(sorted->request_range().sort_order() == etcdserverpb::RangeRequest::DESCEND);
+  CHECK(sorted->request_range().min_mod_revision() == 7);
 
   CHECK(ParseOperation("del a b")->request_delete_range().range_end() == "b");
   CHECK(ParseOperation("put k \"\"")->request_put().value().empty());

@@ -140,6 +140,8 @@ void Node::Parts::BuildServices() {
   AddMaintenanceService(&context, &services);
   AddAuthService(&context, &services);
   AddClusterService(&context, &services);
+  AddLockService(&context, &services);
+  AddElectionService(&context, &services);
   AddHealthAndReflection(&context, &services);
   rpc_metrics = std::make_unique<RpcMetrics>(services);
 }

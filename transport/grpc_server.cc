@@ -103,7 +103,7 @@ class GrpcCall final : public ServerCall, public std::enable_shared_from_this<Gr
   }
   // Ends a streaming call because the server goes away.
   void EndIfStreaming() {
-    if (method_ != nullptr && method_->kind != Method::Kind::kUnary) {
+    if (method_ != nullptr && method_->MayLast()) {
       Finish({RpcCode::kUnavailable, "the server is shutting down"});
     }
   }
@@ -231,7 +231,7 @@ void GrpcCall::Begin() {
     return Finish(UnknownMethodStatus(host_->services(), context_.method()));
   }
   if (options.observer != nullptr) options.observer->Started(*method_);
-  if (method_->kind == Method::Kind::kBidi) handler_ = method_->bidi(shared_from_this());
+  if (method_->bidi != nullptr) handler_ = method_->bidi(shared_from_this());
   StartRead();
 }
 
@@ -254,7 +254,7 @@ void GrpcCall::OnRead(bool ok) {
   incoming_.Clear();
   RpcObserver* const observer = host_->options().observer;
   if (observer != nullptr) observer->MessageReceived(*method_, message.size());
-  if (method_->kind == Method::Kind::kBidi) {
+  if (method_->bidi != nullptr) {
     if (handler_ != nullptr) handler_->OnMessage(std::move(message));
     StartRead();
   } else {
@@ -276,7 +276,7 @@ void GrpcCall::OnReadEnd(bool) {
 }
 
 void GrpcCall::HalfClose() {
-  if (method_->kind == Method::Kind::kBidi) {
+  if (method_->bidi != nullptr) {
     if (handler_ != nullptr) handler_->OnHalfClose();
   } else if (!dispatched_) {
     Finish({RpcCode::kInternal, "grpc: the call carries no request message"});

@@ -363,7 +363,7 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
   if (!head_.timeout.empty() && !SetDeadline(call)) {
     return Finish(call, {RpcCode::kInternal, "malformed grpc-timeout: \"" + head_.timeout + "\""});
   }
-  if (drain_ != Drain::kNo && method->kind != Method::Kind::kUnary) {
+  if (drain_ != Drain::kNo && method->MayLast()) {
     return Finish(call, {RpcCode::kUnavailable, "the server is shutting down"});
   }
   if (method->bidi != nullptr) {
@@ -761,7 +761,7 @@ void Http2Session::OnGoawaySent() {
 
 void Http2Session::EndStreamingCalls() {
   for (NativeCall* call = calls_; call != nullptr; call = call->next_) {
-    if (call->method_->kind != Method::Kind::kUnary) {
+    if (call->method_->MayLast()) {
       Finish(call, {RpcCode::kUnavailable, "the server is shutting down"});
     }
   }

@@ -114,8 +114,12 @@ struct Method {
   // Exactly one of the two is set. `unary` is called once with the one request, on the loop thread;
   // it must not block.
   std::function<void(std::shared_ptr<ServerCall>, Bytes request)> unary;
-  // Makes the handler of a new call: kBidi, and kServerStream where the service wants OnWritable.
+  // Makes the handler of a new call: kBidi; kServerStream where the service wants OnWritable;
+  // kUnary where the answer may take long and the service wants to know that nobody waits any more.
   std::function<std::unique_ptr<CallHandler>(std::shared_ptr<ServerCall>)> bidi;
+
+  // A call of it may last as long as its client wants: a stopping server ends it.
+  bool MayLast() const { return kind != Kind::kUnary || bidi != nullptr; }
 };
 
 // Probes a transport calls per call; the server turns them into grpc_server_* metrics. Any thread.

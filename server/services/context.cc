@@ -131,10 +131,16 @@ engine::Error Refusal(const ServiceContext& context, const transport::ServerCall
 
 }  // namespace
 
-void AdmitStream(ServiceContext& context, const CallPtr& call, OnLearner on_learner) {
-  const engine::Error refusal = Refusal(context, *call, on_learner);
-  if (!refusal.ok()) return Fail(*call, refusal);
+bool Admit(ServiceContext& context, transport::ServerCall& call, OnLearner on_learner) {
+  const engine::Error refusal = Refusal(context, call, on_learner);
+  if (!refusal.ok()) Fail(call, refusal);
+  return refusal.ok();
+}
+
+bool AdmitStream(ServiceContext& context, const CallPtr& call, OnLearner on_learner) {
+  if (!Admit(context, *call, on_learner)) return false;
   context.leader_streams->Add(call);
+  return true;
 }
 
 void AddUnaryMethods(ServiceContext* context, std::string_view service,

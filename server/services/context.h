@@ -140,10 +140,13 @@ struct UnaryMethod {
   void (*handler)(ServiceContext&, CallPtr, Bytes request);
   OnLearner on_learner = OnLearner::kRefused;
 };
-// Refuses a stream that just opened (by ending it) on a learner that does not serve it, and without
-// a leader one that requires it; keeps those in mind that have to end when the leader is gone for
-// long.
-void AdmitStream(ServiceContext& context, const CallPtr& call,
+// Refuses a call (by ending it; false) on a learner that does not serve it, and without a leader
+// one that requires it.
+bool Admit(ServiceContext& context, transport::ServerCall& call,
+           OnLearner on_learner = OnLearner::kRefused);
+// The same for a stream that just opened; keeps those in mind that have to end when the leader is
+// gone for long.
+bool AdmitStream(ServiceContext& context, const CallPtr& call,
                  OnLearner on_learner = OnLearner::kRefused);
 // What the gate (services/gate.h) asks for is asked before a handler is called.
 void AddUnaryMethods(ServiceContext* context, std::string_view service,
@@ -157,6 +160,9 @@ void AddLeaseService(ServiceContext* context, transport::ServiceTable* table);
 void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* table);
 void AddAuthService(ServiceContext* context, transport::ServiceTable* table);
 void AddClusterService(ServiceContext* context, transport::ServiceTable* table);
+// Made of the ones above, which have to be in the table when a call comes.
+void AddLockService(ServiceContext* context, transport::ServiceTable* table);
+void AddElectionService(ServiceContext* context, transport::ServiceTable* table);
 void AddHealthAndReflection(ServiceContext* context, transport::ServiceTable* table);
 
 }  // namespace quorate::server

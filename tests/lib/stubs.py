@@ -25,10 +25,12 @@ def _generate():
 _modules = _generate()
 etcd = _modules["etcdserverpb"]
 mvcc = _modules["mvccpb"]
+lock = _modules["v3lockpb"]
+election = _modules["v3electionpb"]
 
 
 class Client:
-    """All unary methods of one service-bearing file as attributes: client.KV.Put(request)."""
+    """All methods of all services as attributes: client.KV.Put(request)."""
 
     class _Service:
         pass
@@ -42,23 +44,25 @@ class Client:
                 ("grpc.enable_http_proxy", 0),
             ],
         )
-        for service in etcd.DESCRIPTOR.services_by_name.values():
-            holder = Client._Service()
-            for method in service.methods:
-                setattr(holder, method.name, self._callable(service, method))
-            setattr(self, service.name, holder)
+        for module in (etcd, lock, election):
+            for service in module.DESCRIPTOR.services_by_name.values():
+                holder = Client._Service()
+                for method in service.methods:
+                    setattr(holder, method.name, self._callable(module, service, method))
+                setattr(self, service.name, holder)
 
     _STREAMING = {
         "RangeStream": "unary_stream",
         "Watch": "stream_stream",
         "LeaseKeepAlive": "stream_stream",
         "Snapshot": "unary_stream",
+        "Observe": "unary_stream",
     }
 
-    def _callable(self, service, method):
+    def _callable(self, module, service, method):
         kind = self._STREAMING.get(method.name, "unary_unary")
-        request = getattr(etcd, method.input_type.name)
-        response = getattr(etcd, method.output_type.name)
+        request = getattr(module, method.input_type.name)
+        response = getattr(module, method.output_type.name)
         return getattr(self.channel, kind)(
             f"/{service.full_name}/{method.name}",
             request_serializer=request.SerializeToString,

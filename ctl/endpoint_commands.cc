@@ -1,10 +1,10 @@
-// endpoint status, health, hashkv; member list; alarm list, disarm; defrag. Commands that look at
-// each endpoint go on after one that fails, and then exit with 1.
+// endpoint status, health, hashkv.
 #include <algorithm>
 #include <cstdio>
 
 #include "base/json_text.h"
 #include "base/text.h"
+#include "ctl/ask_each.h"
 #include "ctl/printers.h"
 #include "ctl/session.h"
 #include "ctl/text_forms.h"
@@ -16,57 +16,8 @@ using Type = OptionSpec::Type;
 
 const char* YesNo(bool value) { return value ? "true" : "false"; }
 
-// What one endpoint said.
-template <class Response>
-struct Answer {
-  std::string endpoint;
-  Response response;
-  transport::RpcStatus status;
-  int64_t took_ns = 0;
-};
-
-// Calls one method on each endpoint by itself.
-template <class Response>
-std::vector<Answer<Response>> AskEach(Session* session, std::string_view path,
-                                      const google::protobuf::Message& request) {
-  const SystemClock clock;
-  std::vector<Answer<Response>> answers;
-  for (const std::string& endpoint : session->Endpoints()) {
-    Answer<Response>& answer = answers.emplace_back();
-    answer.endpoint = endpoint;
-    const int64_t begin_ns = clock.MonotonicNs();
-    auto client = session->ClientOf(endpoint);
-    answer.status = client.ok() ? (*client)->Call(path, request, &answer.response)
-                                : transport::RpcStatus{transport::RpcCode::kInvalidArgument,
-                                                       std::string(client.status().message())};
-    answer.took_ns = clock.MonotonicNs() - begin_ns;
-  }
-  return answers;
-}
-
-// Tells failed answers on standard error and takes them out. Answers the exit code so far.
-template <class Response>
-int TellFailures(std::string_view what, std::vector<Answer<Response>>* answers) {
-  if (answers->empty()) return kExitError;  // the endpoints could not be had: told
-  int code = kExitOk;
-  for (const auto& answer : *answers) {
-    if (answer.status.ok()) continue;
-    code = kExitError;
-    std::fprintf(stderr, "Failed to get the %s of endpoint %s (%s)\n", std::string(what).c_str(),
-                 answer.endpoint.c_str(), answer.status.message.c_str());
-  }
-  std::erase_if(*answers, [](const auto& answer) { return !answer.status.ok(); });
-  return code;
-}
-
 std::string Array(const std::vector<std::string>& items) {
   return StrCat("[", StrJoin(items, ","), "]\n");
-}
-
-std::string Lines(const std::vector<std::vector<std::string>>& rows) {
-  std::string out;
-  for (const auto& row : rows) StrAppend(&out, StrJoin(row, ", "), "\n");
-  return out;
 }
 
 // --- endpoint status
@@ -102,9 +53,9 @@ std::string StatusFields(const Session& session, const Answer<StatusResponse>& a
   return StrCat(HeaderFields(session, r.header()), "\"Version\" : ", GoQuote(r.version()),
                 "\n\"StorageVersion\" : ", GoQuote(r.storageversion()),
                 "\n\"DBSize\" : ", r.dbsize(), "\n\"DBSizeInUse\" : ", r.dbsizeinuse(),
-                "\n\"DBSizeQuota\" : ", r.dbsizequota(), "\n",
-                IdField(session, "Leader", r.leader()), "\"IsLearner\" : ", YesNo(r.islearner()),
-                "\n\"RaftIndex\" : ", r.raftindex(), "\n\"RaftTerm\" : ", r.raftterm(),
+                "\n\"DBSizeQuota\" : ", r.dbsizequota(), "\n\"Leader\" : ", r.leader(),
+                "\n\"IsLearner\" : ", YesNo(r.islearner()), "\n\"RaftIndex\" : ", r.raftindex(),
+                "\n\"RaftTerm\" : ", r.raftterm(),
                 "\n\"RaftAppliedIndex\" : ", r.raftappliedindex(), "\n\"Errors\" : [",
                 StrJoin(errors, " "), "]\n\"Endpoint\" : ", GoQuote(answer.endpoint),
                 "\n\"DowngradeTargetVersion\" : ", GoQuote(r.downgradeinfo().targetversion()),
@@ -126,7 +77,7 @@ int Status(Session* session) {
   }
   switch (session->format()) {
     case Format::kSimple:
-      Out(Lines(rows));
+      Out(RowLines(rows));
       return code;
     case Format::kFields:
       Out(fields);
@@ -157,7 +108,7 @@ int HashKv(Session* session) {
   // After a line for each that failed, the last reason once more.
   std::string error;
   for (const auto& answer : answers) {
-    if (!answer.status.ok()) error = answer.status.message;
+    if (!answer.status.ok()) error = ErrorText(answer.status);
   }
   int code = TellFailures("hash", &answers);
   std::vector<std::vector<std::string>> rows;
@@ -174,7 +125,7 @@ int HashKv(Session* session) {
   }
   switch (session->format()) {
     case Format::kSimple:
-      Out(Lines(rows));
+      Out(RowLines(rows));
       break;
     case Format::kFields:
       Out(fields);
@@ -202,14 +153,14 @@ struct Health {
 };
 
 // Healthy: a linearizable read is answered, if only by a refusal of rights, and no alarm is raised.
-Health HealthOf(const Session& session, const Answer<etcdserverpb::RangeResponse>& read) {
+Health HealthOf(Session* session, const Answer<etcdserverpb::RangeResponse>& read) {
   Health health{read.endpoint, FormatGoDuration(read.took_ns), "", true};
   if (!read.status.ok() && read.status.code != transport::RpcCode::kPermissionDenied) {
     health.healthy = false;
-    health.error = read.status.message;
+    health.error = ErrorText(read.status);
     return health;
   }
-  auto client = session.ClientOf(read.endpoint);
+  auto client = session->ClientOf(read.endpoint);
   if (!client.ok()) return health;
   etcdserverpb::AlarmResponse alarms;
   const auto status =
@@ -272,126 +223,13 @@ int HealthCommand(Session* session) {
       AskEach<etcdserverpb::RangeResponse>(session, "/etcdserverpb.KV/Range", request);
   if (reads.empty()) return kExitError;
   std::vector<Health> all;
-  for (const auto& read : reads) all.push_back(HealthOf(*session, read));
+  for (const auto& read : reads) all.push_back(HealthOf(session, read));
   return PrintHealth(*session, all);
-}
-
-// --- member list
-
-std::string MemberFields(const Session& session, const etcdserverpb::MemberListResponse& r) {
-  std::string out = StrCat(IdField(session, "ClusterID", r.header().cluster_id()),
-                           IdField(session, "MemberID", r.header().member_id()),
-                           "\"RaftTerm\" : ", r.header().raft_term(), "\n");
-  for (const auto& member : r.members()) {
-    StrAppend(&out, IdField(session, "ID", member.id()), "\"Name\" : ", GoQuote(member.name()),
-              "\n");
-    for (const std::string& url : member.peerurls()) {
-      StrAppend(&out, "\"PeerURL\" : ", GoQuote(url), "\n");
-    }
-    for (const std::string& url : member.clienturls()) {
-      StrAppend(&out, "\"ClientURL\" : ", GoQuote(url), "\n");
-    }
-    StrAppend(&out, "\"IsLearner\" : ", YesNo(member.islearner()), "\n\n");
-  }
-  return out;
-}
-
-int MemberList(Session* session) {
-  const std::string& consistency = session->values().GetString("consistency");
-  if (consistency != "l" && consistency != "s") {
-    return Fail(kExitBadFeature, StrCat("unknown consistency flag \"", consistency, "\""));
-  }
-  etcdserverpb::MemberListRequest request;
-  request.set_linearizable(consistency == "l");
-  etcdserverpb::MemberListResponse response;
-  if (!session->Call("/etcdserverpb.Cluster/MemberList", request, &response)) return kExitError;
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& member : response.members()) {
-    rows.push_back({Hex(member.id()), member.name().empty() ? "unstarted" : "started",
-                    member.name(), StrJoin(member.peerurls(), ","),
-                    StrJoin(member.clienturls(), ","), YesNo(member.islearner())});
-  }
-  if (session->format() == Format::kTable) {
-    Out(BoxTable({"ID", "STATUS", "NAME", "PEER ADDRS", "CLIENT ADDRS", "IS LEARNER"}, rows));
-    return kExitOk;
-  }
-  if (session->format() == Format::kJson) {
-    Out(GoJson(response, session->hex() ? IdForm::kHex : IdForm::kDecimal) + "\n");
-    return kExitOk;
-  }
-  return PrintMessage(
-      *session, response, [&] { return Lines(rows); },
-      [&] { return MemberFields(*session, response); });
-}
-
-// --- alarm, defrag
-
-constexpr char kAlarmPath[] = "/etcdserverpb.Maintenance/Alarm";
-
-int PrintAlarms(const Session& session, const etcdserverpb::AlarmResponse& response) {
-  return PrintMessage(
-      session, response,
-      [&] {
-        std::string out;
-        for (const auto& alarm : response.alarms()) {
-          StrAppend(&out, "memberID:", alarm.memberid(),
-                    " alarm:", etcdserverpb::AlarmType_Name(alarm.alarm()), "\n");
-        }
-        return out;
-      },
-      [&] {
-        std::string out = HeaderFields(session, response.header());
-        for (const auto& alarm : response.alarms()) {
-          StrAppend(&out, IdField(session, "MemberID", alarm.memberid()),
-                    "\"AlarmType\" : ", etcdserverpb::AlarmType_Name(alarm.alarm()), "\n\n");
-        }
-        return out;
-      });
-}
-
-int AlarmList(Session* session) {
-  etcdserverpb::AlarmResponse response;
-  if (!session->Call(kAlarmPath, etcdserverpb::AlarmRequest(), &response)) return kExitError;
-  return PrintAlarms(*session, response);
-}
-
-// Every alarm that is raised, one by one, as the server wants it.
-int AlarmDisarm(Session* session) {
-  etcdserverpb::AlarmResponse raised;
-  if (!session->Call(kAlarmPath, etcdserverpb::AlarmRequest(), &raised)) return kExitError;
-  etcdserverpb::AlarmResponse disarmed;  // as etcdctl's, it has no header
-  for (const auto& alarm : raised.alarms()) {
-    etcdserverpb::AlarmRequest request;
-    request.set_action(etcdserverpb::AlarmRequest::DEACTIVATE);
-    request.set_memberid(alarm.memberid());
-    request.set_alarm(alarm.alarm());
-    etcdserverpb::AlarmResponse response;
-    if (!session->Call(kAlarmPath, request, &response)) return kExitError;
-    disarmed.mutable_alarms()->MergeFrom(response.alarms());
-  }
-  return PrintAlarms(*session, disarmed);
-}
-
-int Defrag(Session* session) {
-  const auto answers = AskEach<etcdserverpb::DefragmentResponse>(
-      session, "/etcdserverpb.Maintenance/Defragment", etcdserverpb::DefragmentRequest());
-  int code = answers.empty() ? kExitError : kExitOk;
-  for (const auto& answer : answers) {
-    const std::string took = FormatGoDuration(answer.took_ns);
-    if (answer.status.ok()) {
-      Out(StrCat("Finished defragmenting etcd member[", answer.endpoint, "]. took ", took, "\n"));
-      continue;
-    }
-    std::fprintf(stderr, "Failed to defragment etcd member[%s]. took %s. (%s)\n",
-                 answer.endpoint.c_str(), took.c_str(), answer.status.message.c_str());
-    code = kExitError;
-  }
-  return code;
 }
 
 }  // namespace
 
-std::vector<Command> ClusterCommands() {
+std::vector<Command> EndpointCommands() {
   const OptionSpec cluster{"cluster", Type::kBool, "false", "Every member of the cluster.", ""};
   return {
       {"endpoint status", "", "Shows version, size, leader and indexes", {cluster}, Status},
@@ -405,14 +243,6 @@ std::vector<Command> ClusterCommands() {
        "Shows a checksum over the key history",
        {cluster, {"rev", Type::kInt, "0", "Up to this revision; 0 means the newest.", ""}},
        HashKv},
-      {"member list",
-       "",
-       "Lists the members of the cluster",
-       {{"consistency", Type::kString, "l", "Linearizable(l) or Serializable(s).", ""}},
-       MemberList},
-      {"alarm list", "", "Lists the alarms that are raised", {}, AlarmList},
-      {"alarm disarm", "", "Takes back all alarms", {}, AlarmDisarm},
-      {"defrag", "", "Gives free space back to the file system", {cluster}, Defrag},
   };
 }
 

@@ -1,0 +1,146 @@
+#include "ctl/global_flags.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/text.h"
+
+extern char** environ;
+
+namespace quorate::ctl {
+namespace {
+
+using Type = OptionSpec::Type;
+
+constexpr char kNoTls[] = "this version of quoratectl speaks plain text only";
+constexpr char kNoDiscovery[] =
+    "quoratectl does not look up servers by DNS; name them with --endpoints";
+
+std::string VariableOf(std::string_view flag) {
+  std::string name = StrCat("ETCDCTL_", flag);
+  for (char& c : name) c = c == '-' ? '_' : static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
+  return name;
+}
+
+}  // namespace
+
+std::vector<OptionSpec> GlobalFlags() {
+  const std::string g = kGlobalGroup;
+  std::vector<OptionSpec> flags = {
+      {"endpoints", Type::kStringList, "127.0.0.1:2379", "Servers to ask, in turn.", g},
+      {"command-timeout", Type::kDuration, "5s", "Time for a command, all tries together.", g},
+      {"dial-timeout", Type::kDuration, "2s", "Time for one attempt to connect.", g},
+      {"user", Type::kString, "", "name[:password] to sign in with; asks where none is given.", g},
+      {"password", Type::kString, "", "The password, apart from --user.", g},
+      {"auth-jwt-token", Type::kString, "", "A token to show instead of signing in.", g},
+      {"write-out", Type::kString, "simple",
+       "Format: fields, json, protobuf, simple, table. Short: -w", g},
+      {"hex", Type::kBool, "false", "Shows bytes and ids in hexadecimal.", g},
+      {"max-recv-bytes", Type::kInt, "0", "Largest answer accepted; 0 means no limit.", g},
+      {"max-request-bytes", Type::kInt, "0", "Largest request sent; 0 means 2 MiB.", g},
+      {"debug", Type::kBool, "false", "Shows on standard error what each flag is.", g},
+      {"help", Type::kBool, "false", "Explains the command. Short: -h", g},
+  };
+  const auto without_effect = [&](std::string name, Type type, std::string fallback,
+                                  std::string why) {
+    OptionSpec spec{std::move(name), type, std::move(fallback), "", g};
+    spec.no_effect = std::move(why);
+    flags.push_back(std::move(spec));
+  };
+  without_effect("keepalive-time", Type::kDuration, "2s", "connections are short-lived here");
+  without_effect("keepalive-timeout", Type::kDuration, "6s", "connections are short-lived here");
+  without_effect("insecure-transport", Type::kBool, "true", kNoTls);
+  without_effect("insecure-discovery", Type::kBool, "true", "discovery is not here");
+  for (OptionSpec& flag : flags) {
+    if (flag.type == Type::kDuration) flag.min = 1;
+  }
+  return flags;
+}
+
+const std::vector<RefusedFlag>& RefusedFlags() {
+  static const std::vector<RefusedFlag> refused = {
+      {"cacert", kNoTls},
+      {"cert", kNoTls},
+      {"key", kNoTls},
+      {"insecure-skip-tls-verify", kNoTls},
+      {"dest-cacert", kNoTls},
+      {"dest-cert", kNoTls},
+      {"dest-key", kNoTls},
+      {"discovery-srv", kNoDiscovery},
+      {"discovery-srv-name", kNoDiscovery},
+  };
+  return refused;
+}
+
+absl::Status RefuseUnserved(const std::vector<std::string>& args) {
+  for (const std::string& arg : args) {
+    std::string_view name = arg;
+    if (!ConsumePrefix(&name, "--")) continue;
+    name = SplitOnce(name, '=').first;
+    for (const RefusedFlag& refused : RefusedFlags()) {
+      if (name == refused.name) {
+        return absl::UnavailableError(ToAbsl(StrCat("--", name, ": ", refused.why)));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::string_view FlagOfLetter(char letter) {
+  switch (letter) {
+    case 'd':
+      return "discovery-srv";
+    case 'h':
+      return "help";
+    case 'i':
+      return "interactive";
+    case 'l':
+      return "listen";
+    case 'w':
+      return "write-out";
+    default:
+      return "";
+  }
+}
+
+absl::Status ReadEnvironment(OptionValues* values) {
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    auto [variable, text] = SplitOnce(*entry, '=');
+    std::string_view rest = variable;
+    if (!ConsumePrefix(&rest, "ETCDCTL_") || rest == "API" || rest.starts_with("WATCH_")) continue;
+    std::string name(rest);
+    for (char& c : name) c = c == '_' ? '-' : static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    for (const RefusedFlag& refused : RefusedFlags()) {
+      if (name == refused.name && !text.empty()) {
+        return absl::UnavailableError(ToAbsl(StrCat(variable, ": ", refused.why)));
+      }
+    }
+    const OptionSpec* spec = values->Find(name);
+    if (spec == nullptr || spec->group != kGlobalGroup) {
+      std::fprintf(stderr, "quoratectl: %s is set and known to no flag\n",
+                   std::string(variable).c_str());
+      continue;
+    }
+    if (values->Source(name) == OptionSource::kFlag) continue;
+    const auto status = values->Set(name, text, OptionSource::kEnvironment, variable);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+std::string DebugText(const OptionValues& values) {
+  std::vector<std::string> lines;
+  for (const OptionSpec& spec : values.specs()) {
+    if (spec.group != kGlobalGroup || spec.name == "help") continue;
+    std::string text = values.Text(spec.name);
+    const bool secret = spec.name == "password" || spec.name == "auth-jwt-token";
+    if (spec.type == Type::kStringList) text = StrCat("[", text, "]");
+    if (spec.name == "user") text = std::string(SplitOnce(text, ':').first);
+    if (secret && !text.empty()) text = "(not shown)";
+    lines.push_back(StrCat(VariableOf(spec.name), "=", text, "\n"));
+  }
+  std::sort(lines.begin(), lines.end());
+  return StrJoin(lines, "");
+}
+
+}  // namespace quorate::ctl
