@@ -170,6 +170,11 @@ void RaftInvariants::FollowLog(const RaftCore& core, Member* member) {
             "a leader only appends");
     member->terms.resize(same < member->base ? 0 : same.value() - member->base.value());
   }
+  for (LogIndex i = log.first_in_memory(); member->crashed && i <= same; ++i) {
+    const auto known = entries_.find({i, log.At(i).term});
+    Require(known == entries_.end() || known->second.hash == HashOf(log.At(i)), id,
+            "a log holds after a crash what was written to it");
+  }
   for (LogIndex i = same.Next(); i <= log.last_index(); ++i) {
     const Entry& entry = log.At(i);
     const Identity identity{*log.TermAt(i.Prev()), HashOf(entry)};

@@ -31,7 +31,8 @@ transport::ServerOptions TransportOptions(const ServerConfig& config, const Cloc
   options.io_threads = config.io_threads;
   options.max_concurrent_streams = config.max_concurrent_streams;
   options.receive_message_bytes_max = config.request_bytes_max + kOverheadBytes;
-  options.http_body_bytes_max = config.request_bytes_max + kOverheadBytes;
+  // JSON has bytes as base64, and blanks.
+  options.http_body_bytes_max = 2 * options.receive_message_bytes_max;
   options.keepalive_interval_ns = config.keepalive_interval_ns;
   options.keepalive_timeout_ns = config.keepalive_timeout_ns;
   options.keepalive_min_time_ns = config.keepalive_min_time_ns;
@@ -100,13 +101,18 @@ absl::Status Node::Parts::Bind() {
   const bool split = !config.listen_client_http_urls.empty();
   BuildServices();
   transport::ServerOptions options = TransportOptions(config, &clock, rpc_metrics.get());
+  if (config.gateway) {
+    gateway = std::make_unique<Gateway>(
+        Gateway::Parts{&context, &services, rpc_metrics.get(), options.receive_message_bytes_max});
+  }
   QR_RETURN_IF_ERROR(AddListeners(config.listen_client_urls, "listen-client-urls",
                                   split ? Serve::kGrpcOnly : Serve::kGrpcAndHttp, &options));
   QR_RETURN_IF_ERROR(AddListeners(config.listen_client_http_urls, "listen-client-http-urls",
                                   Serve::kHttpOnly, &options));
-  QR_ASSIGN_OR_RETURN(client_transport,
-                      transport::CreateServerTransport(config.transport, options, &services,
-                                                       MakeClientHttpHandler(&context, &metrics)));
+  QR_ASSIGN_OR_RETURN(
+      client_transport,
+      transport::CreateServerTransport(config.transport, options, &services,
+                                       MakeClientHttpHandler(&context, &metrics, gateway.get())));
   const auto http_only = [&](const std::vector<std::string>& urls, std::string_view flag,
                              transport::HttpHandler handler,
                              std::unique_ptr<transport::ServerTransport>* out) -> absl::Status {

@@ -75,6 +75,9 @@ bool BackendWriter::StepReclaim() {
   absl::AnyInvocable<void(absl::Status)> done = std::move(reclaims_.front());
   reclaims_.pop_front();
   done(progress.status());
+  // Where a full disk left no room for it the backend goes on. After any other failure it is not
+  // known what the disk holds.
+  if (!absl::IsResourceExhausted(progress.status())) Succeeded(progress.status(), "reclaim");
   return true;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backends/kv/kv_backend.h"
+#include "base/status_util.h"
 
 namespace quorate::server {
 namespace {
@@ -18,7 +19,8 @@ class NotingBackend final : public kv::KvBackend {
   absl::Status Write(std::span<const kv::WriteOp>) override { return Note("write"); }
   absl::Status Sync() override { return Note("sync"); }
   absl::StatusOr<kv::ReclaimProgress> ReclaimStep() override {
-    Note("step").IgnoreError();
+    QR_RETURN_IF_ERROR(Note("step"));
+    QR_RETURN_IF_ERROR(step_fails);
     steps_ = (steps_ + 1) % 3;
     return steps_ == 0 ? kv::ReclaimProgress::kDone : kv::ReclaimProgress::kMore;
   }
@@ -33,6 +35,7 @@ class NotingBackend final : public kv::KvBackend {
   kv::KvSizes Sizes() const override { return {}; }
 
   std::vector<std::string> notes;
+  absl::Status step_fails;
 
  private:
   absl::Status Note(std::string what) {
@@ -105,6 +108,32 @@ TEST_CASE("each reclaim that is asked for is a whole one", "[backend-writer]") {
   while (f.writer->Poll()) continue;
   CHECK(f.ended.size() == 2);
   CHECK(f.backend.notes == Notes(6, "step"));
+}
+
+TEST_CASE("a reclaim that fails stops the writer, but for want of room", "[backend-writer]") {
+  Fixture f;
+  std::vector<absl::Status> failures;
+  f.writer->OnFailure(
+      [&](std::string_view, const absl::Status& status) { failures.push_back(status); });
+  f.backend.step_fails = absl::ResourceExhaustedError("full");
+  f.Reclaim();
+  REQUIRE(f.writer->Poll());
+  REQUIRE(f.ended.size() == 1);
+  CHECK(absl::IsResourceExhausted(f.ended[0]));
+  CHECK(failures.empty());
+  f.Submit(1);
+  REQUIRE(f.writer->Poll());
+  CHECK(f.flushed == std::vector<uint64_t>{1});
+
+  f.backend.step_fails = absl::UnavailableError("sync failed");
+  f.Reclaim();
+  REQUIRE(f.writer->Poll());
+  REQUIRE(f.ended.size() == 2);
+  CHECK(absl::IsUnavailable(f.ended[1]));
+  CHECK(failures == std::vector<absl::Status>{f.ended[1]});
+  f.Submit(2);
+  f.writer->Poll();
+  CHECK(f.flushed == std::vector<uint64_t>{1});
 }
 
 TEST_CASE("the end of the writer does not wait for a reclaim", "[backend-writer]") {

@@ -174,6 +174,7 @@ void ClusterPeers::Install(consensus::InstallRequest request) {
       task.reset = LogReset{meta.index, meta.term, [&done] { done.set_value(); }};
       parts_.log_writer->Submit(std::move(task));
       done.get_future().wait();
+      return absl::OkStatus();
     });
     if (!installed) {
       parts_.loop->Run([meta](Replica& replica) { replica.SnapshotAbandoned(meta); });

@@ -113,6 +113,7 @@ void SetLimits(const OptionValues& values, ServerConfig& config) {
   config.warning_apply_ns = values.GetInt("warning-apply-duration");
   config.warning_unary_ns = values.GetInt("warning-unary-request-duration");
   config.extensive_metrics = values.GetString("metrics") == "extensive";
+  config.gateway = values.GetBool("enable-grpc-gateway");
   config.cors = values.GetList("cors");
   config.host_whitelist = values.GetList("host-whitelist");
 }

@@ -85,6 +85,7 @@ struct ServerConfig {
   int64_t auth_token_ttl_ns = 0;
   uint32_t bcrypt_cost = 0;
   bool client_cert_auth = false;
+  bool gateway = true;
   std::vector<std::string> cors;
   std::vector<std::string> host_whitelist;
   LogConfig log;

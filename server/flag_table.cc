@@ -404,15 +404,8 @@ void AddLogging(std::vector<OptionSpec>& t) {
                {},
                0});
   t.push_back({"enable-pprof", Type::kBool, "false", "", g, {}, INT64_MIN, INT64_MAX, kNoGo});
-  t.push_back({"enable-grpc-gateway",
-               Type::kBool,
-               "true",
-               "",
-               g,
-               {},
-               INT64_MIN,
-               INT64_MAX,
-               "the JSON gateway is not here yet"});
+  t.push_back({"enable-grpc-gateway", Type::kBool, "true",
+               "Serve the API as JSON under /v3/ on the client port.", g});
   t.push_back({"enable-distributed-tracing",
                Type::kBool,
                "false",

@@ -238,32 +238,49 @@ bool HostAllowed(const ServerConfig& config, const HttpRequest& request) {
 }
 
 // etcd's CORS triple, where the origin is allowed.
-ReplyFn WithCors(const ServerConfig& config, const HttpRequest& request, ReplyFn reply) {
+Gateway::Headers CorsHeaders(const ServerConfig& config, const HttpRequest& request) {
   const std::string origin = HeaderOf(request, "origin");
   const bool any = Lists(config.cors, "*");
-  if (!any && (origin.empty() || !Lists(config.cors, origin))) return reply;
-  return [reply = std::move(reply), allow = any ? "*" : origin](HttpResponse response) {
-    response.headers.emplace_back("Access-Control-Allow-Methods",
-                                  "POST, GET, OPTIONS, PUT, DELETE");
-    response.headers.emplace_back("Access-Control-Allow-Origin", allow);
-    response.headers.emplace_back("Access-Control-Allow-Headers",
-                                  "accept, content-type, authorization");
+  if (!any && (origin.empty() || !Lists(config.cors, origin))) return {};
+  return {{"Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE"},
+          {"Access-Control-Allow-Origin", any ? "*" : origin},
+          {"Access-Control-Allow-Headers", "accept, content-type, authorization"}};
+}
+
+ReplyFn WithHeaders(Gateway::Headers headers, ReplyFn reply) {
+  return [headers = std::move(headers), reply = std::move(reply)](HttpResponse response) {
+    response.headers.insert(response.headers.end(), headers.begin(), headers.end());
     reply(std::move(response));
   };
 }
 
+// Clients of old say /v3beta/.
+void RenameBeta(HttpRequest* request) {
+  constexpr std::string_view kBeta = "/v3beta/";
+  if (request->path.rfind(kBeta, 0) == 0) request->path.replace(0, kBeta.size(), "/v3/");
+}
+
 }  // namespace
 
-transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSources* metrics) {
-  return [context, metrics](HttpRequest request, ReplyFn reply) {
+transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSources* metrics,
+                                             const Gateway* gateway) {
+  return [context, metrics, gateway](HttpRequest request, ReplyFn reply) {
+    RenameBeta(&request);
     if (!HostAllowed(*context->config, request)) {
       return reply(Text(421, StrCat("the host name \"", HeaderOf(request, "host"),
                                     "\" is not in --host-whitelist;\nadd it there or use "
                                     "a listed name\n")));
     }
-    reply = WithCors(*context->config, request, std::move(reply));
+    Gateway::Headers headers = CorsHeaders(*context->config, request);
+    reply = WithHeaders(headers, std::move(reply));
     if (request.method == "OPTIONS") return reply({200, {}, ""});
     if (ServeCommon(context, metrics, request, reply)) return;
+    if (gateway != nullptr && request.path == "/v3") {
+      return reply({307, {{"Location", "/v3/"}}, ""});
+    }
+    if (gateway != nullptr && Gateway::Serves(request.path)) {
+      return gateway->Serve(std::move(request), std::move(headers), std::move(reply));
+    }
     if (request.path == "/debug/vars") return DebugVars(context, metrics, reply);
     if (request.path != "/version") return reply(NotFound());
     if (request.method != "GET") return reply(MethodNotAllowed());

@@ -1,18 +1,20 @@
-// The plain HTTP side of the client port: /version, /health, /livez, /readyz, /metrics
-// (wire facts, http §2-4).
+// The HTTP side of the client port: /version, /health, /livez, /readyz, /metrics (wire facts, http
+// §2-4), and the way to the gateway's /v3/ (§5).
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "server/gateway/gateway.h"
 #include "server/metrics.h"
 #include "server/services/context.h"
 #include "transport/server.h"
 
 namespace quorate::server {
 
-// Serves all of them; `context` and `metrics` outlive the handler.
-transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSources* metrics);
+// Serves all of them; what is given outlives the handler. No gateway: /v3/ is not found.
+transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSources* metrics,
+                                             const Gateway* gateway);
 // Only /metrics and health, without CORS headers (--listen-metrics-urls).
 transport::HttpHandler MakeMetricsHttpHandler(ServiceContext* context, MetricsSources* metrics);
 

@@ -18,11 +18,6 @@ std::optional<uint64_t> FromBigEndian(std::string_view bytes) {
   return value;
 }
 
-[[noreturn]] void Die(const absl::Status& status) {
-  Log(LogLevel::kFatal, "failed to take over a snapshot; the next start goes on with it", {status});
-  std::abort();  // not reached: a fatal line ends the process
-}
-
 }  // namespace
 
 // Writes what comes into a backend of its own beside the one in use.
@@ -144,8 +139,8 @@ void MemberState::EndReceiving(std::optional<kv::Installation> received) {
   received_ = received;
 }
 
-std::optional<MemberState::Installed> MemberState::Install(const consensus::SnapshotMeta& meta,
-                                                           const std::function<void()>& reset_log) {
+std::optional<MemberState::Installed> MemberState::Install(
+    const consensus::SnapshotMeta& meta, const std::function<absl::Status()>& reset_log) {
   const kv::Installation installation{meta.index, meta.term};
   {
     std::lock_guard lock(mutex_);
@@ -154,25 +149,26 @@ std::optional<MemberState::Installed> MemberState::Install(const consensus::Snap
   }
   LogInfo("applying snapshot", {{"incoming-leader-snapshot-index", meta.index.value()},
                                 {"incoming-leader-snapshot-term", meta.term.value()}});
-  const absl::Status committed =
-      kv::CommitInstall(options_.env, options_.config->backend_dir, installation);
-  if (!committed.ok()) Die(committed);
   absl::StatusOr<Installed> installed = Swap(installation, reset_log);
-  if (!installed.ok()) Die(installed.status());
+  if (!installed.ok()) {
+    options_.failed("install", installed.status());
+    return std::nullopt;
+  }
   EndReceiving(std::nullopt);
   LogInfo("applied snapshot", {{"incoming-leader-snapshot-index", meta.index.value()}});
   return *std::move(installed);
 }
 
-absl::StatusOr<MemberState::Installed> MemberState::Swap(const kv::Installation& installation,
-                                                         const std::function<void()>& reset_log) {
+absl::StatusOr<MemberState::Installed> MemberState::Swap(
+    const kv::Installation& installation, const std::function<absl::Status()>& reset_log) {
   const std::string& dir = options_.config->backend_dir;
+  QR_RETURN_IF_ERROR(kv::CommitInstall(options_.env, dir, installation));
   backend_->Close();
   QR_RETURN_IF_ERROR(kv::FinishSwap(options_.env, dir).status());
   Installed installed;
   QR_ASSIGN_OR_RETURN(installed.backend,
                       OpenBackend(*options_.config, dir, options_.env, options_.allocator));
-  reset_log();
+  QR_RETURN_IF_ERROR(reset_log());
   QR_RETURN_IF_ERROR(kv::EndInstall(options_.env, dir));
   QR_ASSIGN_OR_RETURN(installed.engine, Rebuild(installed.backend.get()));
   if (installed.engine->applied_index() != installation.index) {

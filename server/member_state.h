@@ -19,6 +19,7 @@
 #include "engine/engine.h"
 #include "server/backend_writer.h"
 #include "server/config.h"
+#include "server/disk_failure.h"
 #include "server/revocable_backend.h"
 #include "transport/peer/peer_links.h"
 
@@ -32,6 +33,8 @@ class MemberState {
     Allocator* allocator = nullptr;
     engine::EngineOptions engine;
     const Clock* clock = nullptr;
+    // When a state cannot be put in place; the next start goes on with it.
+    DiskFailureHandler failed = StopProcess("failed to take over a snapshot");
   };
   MemberState(const Options& options, std::unique_ptr<RevocableBackend> backend);
 
@@ -53,14 +56,14 @@ class MemberState {
   std::unique_ptr<transport::SnapshotSink> Receive(const kv::Installation& incoming);
   // Puts the received state in the place of the one in use. Backend writer's thread. `reset_log`
   // makes the log begin behind it and returns when that is durable. Nothing = this state was not
-  // received (any more), and nothing changed; a failure after the point of no return ends the
-  // process: the next start finishes the installation.
+  // received (any more), and nothing changed; or, after Options::failed, that nothing here may be
+  // used any more.
   struct Installed {
     std::unique_ptr<RevocableBackend> backend;
     std::unique_ptr<engine::Engine> engine;
   };
   std::optional<Installed> Install(const consensus::SnapshotMeta& meta,
-                                   const std::function<void()>& reset_log);
+                                   const std::function<absl::Status()>& reset_log);
   // The installed state is the one in use from now on. The old one stays until ReleaseOld finds
   // that nobody holds a part of it any more. Replica thread.
   engine::Engine* TakeOver(Installed installed);
@@ -73,7 +76,7 @@ class MemberState {
 
   absl::StatusOr<std::unique_ptr<engine::Engine>> Rebuild(const kv::KvBackend* backend) const;
   absl::StatusOr<Installed> Swap(const kv::Installation& installation,
-                                 const std::function<void()>& reset_log);
+                                 const std::function<absl::Status()>& reset_log);
   void EndReceiving(std::optional<kv::Installation> received);
 
   const Options options_;

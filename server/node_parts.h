@@ -12,6 +12,7 @@
 #include "server/auth/tokens.h"
 #include "server/cluster_peers.h"
 #include "server/data_dir.h"
+#include "server/gateway/gateway.h"
 #include "server/metrics.h"
 #include "server/node.h"
 #include "server/services/context.h"
@@ -80,6 +81,7 @@ struct Node::Parts {
   transport::ServiceTable services;
   std::unique_ptr<RpcMetrics> rpc_metrics;
   MetricsSources metrics;
+  std::unique_ptr<Gateway> gateway;  // null: switched off
   std::unique_ptr<transport::ServerTransport> client_transport;
   std::unique_ptr<transport::ServerTransport> metrics_transport;  // may be null
   std::unique_ptr<transport::PeerLinks> links;

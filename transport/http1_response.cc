@@ -1,5 +1,6 @@
 #include "transport/http1_response.h"
 
+#include <cstdio>
 #include <ctime>
 
 #include "base/check.h"
@@ -30,12 +31,20 @@ void AppendHttp1Response(const HttpResponse& response, BodyUse body, AfterAnswer
     out->append(name).append(": ").append(value).append("\r\n");
   }
   out->append("Date: " + HttpDate(wall_ns) + "\r\n");
-  if (MayHaveBody(response.status)) {
+  if (body == BodyUse::kChunked) {
+    out->append("Transfer-Encoding: chunked\r\n");
+  } else if (MayHaveBody(response.status)) {
     out->append("Content-Length: " + std::to_string(response.body.size()) + "\r\n");
   }
   if (after == AfterAnswer::kClose) out->append("Connection: close\r\n");
   out->append("\r\n");
   if (body == BodyUse::kSent && MayHaveBody(response.status)) out->append(response.body);
+}
+
+void AppendHttp1Chunk(std::string_view piece, std::string* out) {
+  char size[32];
+  const int length = snprintf(size, sizeof(size), "%zx\r\n", piece.size());
+  out->append(size, static_cast<size_t>(length)).append(piece).append("\r\n");
 }
 
 HttpResponse PlainTextResponse(int status, std::string_view text) {
@@ -83,6 +92,8 @@ std::string HttpReason(int status) {
       return "Unsupported Media Type";
     case 417:
       return "Expectation Failed";
+    case 499:
+      return "Client Closed Request";
     case 421:
       return "Misdirected Request";
     case 429:

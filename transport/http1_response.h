@@ -9,13 +9,17 @@
 
 namespace quorate::transport {
 
-enum class BodyUse : uint8_t { kSent, kLeftOut };  // left out: the request was a HEAD
+// Left out: the request was a HEAD. Chunked: the body follows by AppendHttp1Chunk, an empty one
+// last.
+enum class BodyUse : uint8_t { kSent, kLeftOut, kChunked };
 enum class AfterAnswer : uint8_t { kKeepAlive, kClose };
 
 // Adds Date, Content-Length where there may be a body, and Connection: close. CHECKs that no field
 // holds a line end.
 void AppendHttp1Response(const HttpResponse& response, BodyUse body, AfterAnswer after,
                          int64_t wall_ns, std::string* out);
+
+void AppendHttp1Chunk(std::string_view piece, std::string* out);
 
 // "Sun, 06 Nov 1994 08:49:37 GMT"
 std::string HttpDate(int64_t wall_ns);

@@ -1,10 +1,70 @@
 #include "transport/http1_session.h"
 
+#include <atomic>
+#include <functional>
 #include <utility>
 
 #include "base/check.h"
 
 namespace quorate::transport {
+
+// The services' end of it; outlives the session where they hold it longer.
+class Http1Session::Exchange final : public HttpExchange,
+                                     public std::enable_shared_from_this<Http1Session::Exchange> {
+ public:
+  Exchange(Http1Session* session, std::shared_ptr<const PeerInfo> peer)
+      : session_(session), peer_(std::move(peer)) {}
+
+  void Listen(Events events) override { events_ = std::move(events); }
+  void StartBody(HttpResponse head) override {
+    auto held = std::make_shared<HttpResponse>(std::move(head));
+    OnLoop([held](Http1Session& session) { session.StartBody(std::move(*held)); });
+  }
+  void Write(std::string piece) override {
+    queued_bytes_.fetch_add(piece.size(), std::memory_order_relaxed);
+    auto held = std::make_shared<std::string>(std::move(piece));
+    OnLoop([held](Http1Session& session) { session.WriteBody(*held); });
+  }
+  void EndBody() override {
+    OnLoop([](Http1Session& session) { session.EndBody(); });
+  }
+  size_t QueuedBytes() const override { return queued_bytes_.load(std::memory_order_relaxed); }
+  std::string peer() const override { return peer_->name; }
+
+  // --- loop thread, for the session
+  void Taken() {
+    queued_bytes_.store(0, std::memory_order_relaxed);
+    if (events_.writable) events_.writable();
+  }
+  // It may still be answered.
+  void ClientGone() {
+    const Events events = std::exchange(events_, Events());
+    if (events.closed) events.closed();
+  }
+  void Close() {
+    session_ = nullptr;
+    ClientGone();
+  }
+
+ private:
+  void OnLoop(std::function<void(Http1Session&)> task) {
+    if (Mailbox::OfThisThread() == peer_->mailbox.get() && handed_over_.load() == 0) {
+      if (session_ != nullptr) task(*session_);
+      return;
+    }
+    handed_over_.fetch_add(1);
+    peer_->mailbox->RunOnLoop([self = shared_from_this(), task = std::move(task)] {
+      self->handed_over_.fetch_sub(1);
+      if (self->session_ != nullptr) task(*self->session_);
+    });
+  }
+
+  Http1Session* session_;  // loop thread; null: it is over
+  const std::shared_ptr<const PeerInfo> peer_;
+  Events events_;
+  std::atomic<size_t> queued_bytes_{0};
+  std::atomic<uint32_t> handed_over_{0};  // what the loop has not done yet comes first
+};
 
 Http1Session::Http1Session(const LoopContext* context, ProtocolHost* host,
                            std::shared_ptr<const PeerInfo> peer)
@@ -64,6 +124,8 @@ void Http1Session::HandOut() {
   waiting_ = true;
   keep_alive_ = parser_.keep_alive();
   head_only_ = parser_.request().method == "HEAD";
+  exchange_ = std::make_shared<Exchange>(this, peer_);
+  parser_.request().exchange = exchange_;
   std::weak_ptr<Http1Session*> session = self_;
   (*context_->http)(std::move(parser_.request()), [session, peer = peer_](HttpResponse response) {
     if (Mailbox::OfThisThread() == peer->mailbox.get()) {
@@ -78,13 +140,45 @@ void Http1Session::HandOut() {
 }
 
 void Http1Session::Respond(HttpResponse response) {
-  QR_CHECK_MSG(waiting_, "an HTTP request was answered twice");
-  waiting_ = false;
+  QR_CHECK_MSG(waiting_ && !body_open_, "an HTTP request was answered twice");
   if (draining_) keep_alive_ = false;
   Write(response, head_only_ ? BodyUse::kLeftOut : BodyUse::kSent);
+  Answered();
+}
+
+void Http1Session::StartBody(HttpResponse head) {
+  QR_CHECK_MSG(waiting_ && !body_open_, "an HTTP request was answered twice");
+  body_open_ = true;
+  if (draining_) keep_alive_ = false;
+  Write(head, BodyUse::kChunked);
+  WriteBody(head.body);
+}
+
+void Http1Session::WriteBody(std::string_view piece) {
+  QR_CHECK(body_open_);
+  // An empty chunk would be the end.
+  if (!piece.empty()) AppendHttp1Chunk(piece, &out_);
+  host_->FlushSoon();
+}
+
+void Http1Session::EndBody() {
+  QR_CHECK(body_open_);
+  body_open_ = false;
+  AppendHttp1Chunk("", &out_);
+  Answered();
+}
+
+void Http1Session::Answered() {
+  waiting_ = false;
+  EndExchange();
   if (!keep_alive_) closing_ = true;
   host_->FlushSoon();
   Process();
+}
+
+void Http1Session::EndExchange() {
+  const std::shared_ptr<Exchange> exchange = std::exchange(exchange_, nullptr);
+  if (exchange != nullptr) exchange->Close();
 }
 
 void Http1Session::RespondError(int status) {
@@ -106,6 +200,7 @@ void Http1Session::Write(const HttpResponse& response, BodyUse body) {
 void Http1Session::Pull(OutputBuffer* out, size_t) {
   if (out_.empty()) return;
   out->Append(Bytes::FromString(std::exchange(out_, std::string())));
+  if (exchange_ != nullptr) exchange_->Taken();
 }
 
 void Http1Session::StartDrain() {
@@ -114,15 +209,24 @@ void Http1Session::StartDrain() {
     closing_ = true;
     host_->FlushSoon();
   }
+  // An answer in chunks lasts as long as its client wants.
+  if (body_open_) return host_->AbortSoon();
+  if (waiting_ && exchange_ != nullptr) exchange_->ClientGone();
 }
 
 void Http1Session::OnPeerClosed() {
   peer_closed_ = true;
   if (!waiting_) closing_ = true;
+  // As in etcd, a client that has shut its side waits no longer for what takes its time.
+  if (waiting_ && exchange_ != nullptr) {
+    if (body_open_) return host_->AbortSoon();
+    exchange_->ClientGone();
+  }
 }
 
 void Http1Session::OnLost() {
   self_.reset();
+  EndExchange();
   context_->loop->CancelTimer(idle_timer_);
 }
 

@@ -29,6 +29,9 @@ class Http1Session final : public Protocol {
   void OnLost() override;
 
  private:
+  class Exchange;
+  friend class Exchange;
+
   // Read ahead behind a request that is not answered yet.
   static constexpr size_t kInputBytesMax = 256 * 1024;
 
@@ -36,6 +39,11 @@ class Http1Session final : public Protocol {
   void HandOut();
   void Respond(HttpResponse response);
   void RespondError(int status);
+  void StartBody(HttpResponse head);
+  void WriteBody(std::string_view piece);
+  void EndBody();
+  void Answered();
+  void EndExchange();
   void Write(const HttpResponse& response, BodyUse body);
   void RearmIdleTimer();
 
@@ -48,6 +56,8 @@ class Http1Session final : public Protocol {
   bool processing_ = false;
   bool waiting_ = false;    // a request is with the handler
   bool head_only_ = false;  // ... and it is a HEAD
+  bool body_open_ = false;  // it is being answered in chunks
+  std::shared_ptr<Exchange> exchange_;
   bool keep_alive_ = true;
   bool draining_ = false;
   bool closing_ = false;  // close when out_ has left

@@ -19,12 +19,40 @@
 
 namespace quorate::transport {
 
+struct HttpResponse;
+
+// One request's way back, for an answer that is made while it is sent, or that need not be made
+// when nobody waits any more. Any thread but where said; after the end nothing has an effect.
+class HttpExchange {
+ public:
+  // Both are called on the loop thread, and never after OnClosed of the two was.
+  struct Events {
+    std::function<void()> writable;  // the connection has taken what was queued
+    // Once, always: it is answered; or the client is gone; or the server stops, and what takes its
+    // time had better be answered now.
+    std::function<void()> closed;
+  };
+
+  virtual ~HttpExchange() = default;
+  // Inside the handler's call, at most once.
+  virtual void Listen(Events events) = 0;
+  // Instead of `reply`: status and headers now, the body in pieces. Whatever head.body holds is the
+  // first.
+  virtual void StartBody(HttpResponse head) = 0;
+  virtual void Write(std::string piece) = 0;
+  virtual void EndBody() = 0;
+  // Bytes given to Write and not yet taken by the connection.
+  virtual size_t QueuedBytes() const = 0;
+  virtual std::string peer() const = 0;  // "127.0.0.1:4711"
+};
+
 struct HttpRequest {
   std::string method;                                        // "GET"
   std::string path;                                          // percent-decoded, without query
   std::string query;                                         // raw, without '?'
   std::vector<std::pair<std::string, std::string>> headers;  // names lower-case
   std::string body;
+  std::shared_ptr<HttpExchange> exchange;  // null on ports that serve no streams
 };
 
 struct HttpResponse {

@@ -1,127 +1,114 @@
 #!/usr/bin/python3
 """Planted bugs: is the simulator any good?
 
-    tests/planted/planted.py [--jobs N] [NAME...]     ./dev test planted runs it
+    tests/planted/planted.py --program PROGRAM [--jobs N] [NAME...]     ./dev test planted runs it
 
-Each file in bugs/ takes one rule out of the product: it names a source file, a text in it that must
-be there exactly once, and what stands there instead. The tree is copied, the bug is put in, the
-simulator is built and runs seeds from 1 on until one fails. A bug that is not found within its
-number of seeds fails the suite, and so does one whose text is no longer there.
+Each bug of bugs/ is switched on by itself, and seeds run from 1 on until a checker or an invariant
+says what must be said of this bug; any other failure is no find. Then the seed that found it runs
+without the bug, and must pass. A bug that is not found within its number of seeds fails the suite, and
+so does one whose text no longer stands in its file.
 """
 
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-BUGS = Path(__file__).resolve().parent / "bugs"
-WORK = ROOT / "build" / "planted"
-SOURCE = WORK / "src"
-BUILD = SOURCE / "build" / "release"  # as in the tree itself, so that its compiler cache serves
-CHUNK = 100  # seeds per start of the program: it prints every failure, one is enough
+from bugs import ROOT, read_bugs
+
+FOUND = re.compile(r"^FOUND (.*)", re.M)
+SPENT = re.compile(r"^spent (\d+) seeds, (\d+) virtual seconds", re.M)
+# A run that a failed CHECK ended: it says where it was.
+ENDED = re.compile(r"^running seed (\d+)", re.M)
 
 
 @dataclass
-class Bug:
-    name: str
-    what: str
-    file: str
-    seeds: int
-    options: list
-    before: str
-    after: str
+class Hunt:
+    seed: int = 0  # that found it; 0 = none
+    said: str = ""
+    seeds: int = 0
+    virtual_seconds: int = 0
+    others: int = 0  # seeds that failed in another way
+    last_other: str = ""
 
 
-def read_bug(path):
-    head, _, rest = path.read_text(encoding="utf-8").partition("--- before\n")
-    before, _, after = rest.partition("--- after\n")
-    fields = dict(line.split(": ", 1) for line in head.splitlines())
-    return Bug(path.stem, fields["what"], fields["file"], int(fields["seeds"]),
-               fields["options"].split(), before, after)
+def run(program, number, arguments):
+    environment = dict(os.environ, QUORATE_PLANTED=str(number))
+    result = subprocess.run([program, *arguments], capture_output=True, text=True, check=False,
+                            env=environment)
+    return result.returncode, result.stdout + result.stderr
 
 
-def copy_tree():
-    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-                           cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0")
-    wanted = {n for n in names if n and not n.startswith(("results/", "docs/")) and (ROOT / n).is_file()}
-    if SOURCE.is_dir():
-        for old in SOURCE.rglob("*"):
-            name = str(old.relative_to(SOURCE))
-            if old.is_file() and name not in wanted and not name.startswith("build/"):
-                old.unlink()
-    for name in wanted:
-        target = SOURCE / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Unchanged files keep their times, so that nothing is built again for nothing.
-        if not target.is_file() or target.read_bytes() != (ROOT / name).read_bytes():
-            shutil.copy(ROOT / name, target)
+def hunt(program, bug):
+    found = Hunt()
+    first = 1
+    while first <= bug.seeds:
+        code, text = run(program, bug.number, ["--seeds", f"{first}..{bug.seeds}", "--until",
+                                               bug.found_by, *bug.options])
+        spent = SPENT.search(text)
+        if spent:
+            found.seeds += int(spent[1])
+            found.virtual_seconds += int(spent[2])
+        said = FOUND.search(text)
+        if said:
+            found.seed, found.said = first + int(spent[1]) - 1, said[1]
+            return found
+        other = re.findall(r"VIOLATION (.*)", text)
+        found.others += text.count("violations; again:")
+        ended = ENDED.search(text)
+        if not ended:
+            found.last_other = other[-1] if other else found.last_other
+            if code not in (0, 1):
+                found.last_other = f"exit {code}: {text[-300:]}"
+            return found
+        # A CHECK of the product: the seeds go on behind it.
+        check = re.search(r".*check failed.*", text)
+        said = check[0] if check else f"exit {code}"
+        if re.search(bug.found_by, said):
+            found.seed, found.said = int(ended[1]), said
+            return found
+        found.others, found.last_other = found.others + 1, said
+        first = int(ended[1]) + 1
+    return found
 
 
-def build(jobs):
-    environment = dict(os.environ, CCACHE_BASEDIR=str(SOURCE), CCACHE_NOHASHDIR="1")
-    if not (BUILD / "build.ninja").is_file():
-        subprocess.run(["cmake", "-S", str(SOURCE), "-B", str(BUILD), "-G", "Ninja",
-                        "-DCMAKE_BUILD_TYPE=Optimized"], check=True, capture_output=True, env=environment)
-    result = subprocess.run(["ninja", "-C", str(BUILD), "-j", str(jobs), "quorate-sim"],
-                            capture_output=True, text=True, check=False, env=environment)
-    return None if result.returncode == 0 else result.stdout[-3000:]
-
-
-def hunt(bug):
-    """(seed that found it or None, what it said)"""
-    program = BUILD / "bin" / "quorate-sim"
-    for first in range(1, bug.seeds + 1, CHUNK):
-        last = min(first + CHUNK - 1, bug.seeds)
-        result = subprocess.run(
-            [str(program), "--seeds", f"{first}..{last}", "--stop-at-failure", *bug.options],
-            capture_output=True, text=True, check=False)
-        if result.returncode == 0:
-            continue
-        text = result.stdout + result.stderr
-        seed = re.search(r"^seed (\d+)", text, re.M) or re.search(r"running seed (\d+)", text)
-        said = re.search(r"VIOLATION (.*)", text) or re.search(r"(.*check failed.*)", text)
-        return (int(seed[1]) if seed else last), (said[1][:110] if said else f"exit {result.returncode}")
-    return None, ""
+def examine(program, bug):
+    """(whether all is well, what to say)"""
+    stale = bug.stale((ROOT / bug.file).read_text(encoding="utf-8"))
+    if stale:
+        return False, f"STALE   {bug.name}: {stale}"
+    started = time.monotonic()
+    found = hunt(program, bug)
+    figures = (f"{found.seeds} seeds, {found.virtual_seconds} virtual seconds, "
+               f"{time.monotonic() - started:.0f} s")
+    if found.seed == 0:
+        return False, (f"MISSED  {bug.name}: {figures}; {found.others} seeds failed otherwise "
+                       f"{found.last_other[:200]}")
+    code, _ = run(program, 0, ["--seeds", f"{found.seed}..{found.seed}", *bug.options])
+    if code != 0:
+        return False, f"BLIND   {bug.name}: seed {found.seed} fails without it as well"
+    return True, f"found   {bug.name} by seed {found.seed} ({figures}): {found.said[:110]}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--program", required=True, help="quorate-sim-planted")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("names", nargs="*", help="parts of names; all when there are none")
     options = parser.parse_args()
-    bugs = [read_bug(path) for path in sorted(BUGS.glob("*.txt"))]
-    if options.names:
-        bugs = [bug for bug in bugs if any(name in bug.name for name in options.names)]
-    copy_tree()
-    missed = 0
-    for bug in bugs:
-        path = SOURCE / bug.file
-        text = path.read_text(encoding="utf-8")
-        started = time.monotonic()
-        if text.count(bug.before) != 1:
-            print(f"STALE   {bug.name}: {bug.file} has its text {text.count(bug.before)} times")
-            missed += 1
-            continue
-        path.write_text(text.replace(bug.before, bug.after), encoding="utf-8")
-        try:
-            trouble = build(options.jobs)
-            seed, said = (None, "does not build:\n" + trouble) if trouble else hunt(bug)
-        finally:
-            path.write_text(text, encoding="utf-8")
-        seconds = time.monotonic() - started
-        if seed is None:
-            missed += 1
-            print(f"MISSED  {bug.name} in {bug.seeds} seeds ({seconds:.0f} s) {said}", flush=True)
-        else:
-            print(f"found   {bug.name} by seed {seed} ({seconds:.0f} s): {said}", flush=True)
-    print(f"{len(bugs) - missed} of {len(bugs)} planted bugs found")
-    return 1 if missed else 0
+    bugs = [bug for bug in read_bugs()
+            if not options.names or any(name in bug.name for name in options.names)]
+    good = 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for well, line in pool.map(lambda bug: examine(options.program, bug), bugs):
+            good += well
+            print(line, flush=True)
+    print(f"{good} of {len(bugs)} planted bugs found, each by its own effect")
+    return 0 if good == len(bugs) else 1
 
 
 if __name__ == "__main__":

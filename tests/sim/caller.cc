@@ -29,8 +29,7 @@ void Arrive(const PendingPtr& call) {
   Member& member = *call->member;
   if (!member.running()) return call->Finish({.kind = CallResult::Kind::kNotSent});
   if (member.paused()) {
-    // It waits in the socket.
-    call->kernel->After(50 * kNanosPerMilli, [call] { Arrive(call); });
+    call->kernel->After(member.DrawReadDelayNs(), [call] { Arrive(call); });
     return;
   }
   SimCall::Events events;
@@ -96,7 +95,7 @@ class Stream final : public ClientStream, public std::enable_shared_from_this<St
   void Drain() {
     while (open_ && !inbox_.empty()) {
       if (member_->running() && member_->paused()) {
-        kernel_->After(50 * kNanosPerMilli, [self = shared_from_this()] { self->Drain(); });
+        kernel_->After(member_->DrawReadDelayNs(), [self = shared_from_this()] { self->Drain(); });
         return;
       }
       if (epoch_ != 0 ? ServerGone() : !member_->running()) return Break();

@@ -1,5 +1,6 @@
 #include "tests/sim/kernel.h"
 
+#include <cstdio>
 #include <utility>
 
 #include "base/check.h"
@@ -35,6 +36,11 @@ void Kernel::RunUntil(int64_t until_ns) {
 }
 
 void Kernel::Note(std::string_view what, uint64_t a, uint64_t b) {
+  if (traced_) {
+    std::printf("%14lld %.*s %llu %llu\n", static_cast<long long>(now_ns_),
+                static_cast<int>(what.size()), what.data(), static_cast<unsigned long long>(a),
+                static_cast<unsigned long long>(b));
+  }
   uint64_t digest = Fold(digest_, static_cast<uint64_t>(now_ns_));
   uint64_t text = what.size();
   for (const char c : what) text = text * 31 + static_cast<unsigned char>(c);

@@ -35,6 +35,8 @@ class Kernel {
   // Folds what happened into the digest.
   void Note(std::string_view what, uint64_t a = 0, uint64_t b = 0);
   uint64_t digest() const { return digest_; }
+  // Prints from now on what is noted: true time in ns, what, two numbers.
+  void Trace() { traced_ = true; }
 
   // Draws used all over.
   bool Chance(uint32_t per_million) { return random_.Below(1'000'000) < per_million; }
@@ -59,6 +61,7 @@ class Kernel {
   uint64_t steps_ = 0;
   uint64_t events_ = 0;
   uint64_t digest_ = 0;
+  bool traced_ = false;
   std::priority_queue<Event> queue_;
 };
 

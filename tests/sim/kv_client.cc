@@ -139,7 +139,7 @@ void KvClient::ThinkAndGo(int64_t at_least_ns) {
 
 void KvClient::Go() {
   Kernel& kernel = *world_->kernel;
-  if (member_ == nullptr || kernel.random().OneIn(20)) {
+  if (member_ == nullptr || kernel.random().OneIn(habit_ == Habit::kReads ? 2 : 20)) {
     member_ = world_->members[kernel.random().Below(world_->members.size())];
   }
   number_ = world_->next_operation + 1;
@@ -174,7 +174,7 @@ std::string KvClient::NewValue() { return StrCat("v", number_); }
 void KvClient::FillPut(etcdserverpb::PutRequest* put) {
   put->set_key(DrawKey(DrawGroup()));
   put->set_value(NewValue());
-  if (world_->kernel->random().OneIn(30)) {
+  if (world_->kernel->random().OneIn(12)) {
     put->mutable_value()->append(world_->kernel->random().Below(3'000), '.');
   }
   put->set_prev_kv(world_->kernel->random().OneIn(3));
@@ -256,7 +256,9 @@ KvClient::Request KvClient::DrawRequest() {
   Random& random = world_->kernel->random();
   Request request;
   const uint64_t kind = random.Below(100);
-  if (kind < 38) {
+  if (habit_ == Habit::kReads) {
+    FillRange(request.mutable_range());
+  } else if (kind < 38) {
     FillPut(request.mutable_put());
   } else if (kind < 68) {
     FillRange(request.mutable_range());

@@ -33,7 +33,10 @@ void RunOperation(ClientWorld* world, Place client, Member* member,
 
 class KvClient {
  public:
-  KvClient(ClientWorld* world, Place place) : world_(world), place_(place) {}
+  // A client that only reads goes from member to member: it sees who is behind.
+  enum class Habit { kMixed, kReads };
+  KvClient(ClientWorld* world, Place place, Habit habit)
+      : world_(world), place_(place), habit_(habit) {}
   void Start() { ThinkAndGo(); }
 
  private:
@@ -54,6 +57,7 @@ class KvClient {
 
   ClientWorld* const world_;
   const Place place_;
+  const Habit habit_;
   Member* member_ = nullptr;
   uint64_t number_ = 0;                      // of the operation that is being made
   std::map<std::string, std::string> seen_;  // values as last read

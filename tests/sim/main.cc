@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <optional>
+#include <regex>
 #include <string>
 #include <string_view>
 
@@ -30,8 +32,11 @@ constexpr char kHelp[] =
   --seconds S       of virtual time with faults, instead of what the seed says
   --no-faults       nothing goes wrong
   --stop-at-failure the first seed that fails is the last
+  --until PATTERN   a seed of whose violations one matches the regular expression is the last, and
+                    what is wanted
   --twice           each seed runs twice and must do the same
   --verbose         the members' own log lines
+  --trace           everything that goes into the digest
 )";
 
 struct Options {
@@ -43,6 +48,8 @@ struct Options {
   bool twice = false;
   bool stop_at_failure = false;
   bool verbose = false;
+  bool trace = false;
+  std::optional<std::regex> until;
   PlanWishes wishes;
   std::string text;  // as given, for the line that replays
 };
@@ -109,6 +116,10 @@ Options Parse(int argc, char** argv) {
       options.twice = true;
     } else if (name == "--stop-at-failure") {
       options.stop_at_failure = true;
+    } else if (name == "--until") {
+      options.until = std::regex(value());
+    } else if (name == "--trace") {
+      options.trace = true;
     } else if (name == "--verbose") {
       options.verbose = true;
     } else if (name == "--help") {
@@ -126,9 +137,10 @@ struct Outcome {
   std::string plan;
 };
 
-Outcome RunSeed(uint64_t seed, const PlanWishes& wishes) {
+Outcome RunSeed(uint64_t seed, const Options& options) {
   Kernel kernel(seed);
-  const Plan plan = DrawPlan(seed, wishes, &kernel.random());
+  if (options.trace) kernel.Trace();
+  const Plan plan = DrawPlan(seed, options.wishes, &kernel.random());
   Outcome outcome;
   outcome.plan = plan.ToText();
   World world(plan, &kernel);
@@ -136,15 +148,31 @@ Outcome RunSeed(uint64_t seed, const PlanWishes& wishes) {
   return outcome;
 }
 
-// For a process that a failed CHECK ends: which seed it was.
+// For a process that a failed CHECK ends: which seed it was, and what it had done before.
 std::atomic<uint64_t> current_seed{0};
+std::atomic<uint64_t> seeds_done{0};
+std::atomic<uint64_t> virtual_seconds_done{0};
+
+// Writes by itself: after a crash nothing else may be asked.
+void Tell(const char* text) {
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, std::strlen(text));
+}
+void Tell(uint64_t number) {
+  char text[21] = {};
+  char* digit = text + sizeof(text) - 1;
+  do *--digit = static_cast<char>('0' + number % 10);
+  while ((number /= 10) != 0);
+  Tell(digit);
+}
 
 void TellSeed(int signal) {
-  char text[] = "running seed 00000000000000000000\n";
-  uint64_t seed = current_seed;
-  for (char* digit = text + sizeof(text) - 3; seed != 0; seed /= 10) *digit-- += seed % 10;
-  // Nothing can be done about a failure here.
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+  Tell("running seed ");
+  Tell(current_seed);
+  Tell("\nspent ");
+  Tell(seeds_done + 1);
+  Tell(" seeds, ");
+  Tell(virtual_seconds_done);
+  Tell(" virtual seconds\n");
   std::signal(signal, SIG_DFL);
   raise(signal);
 }
@@ -165,9 +193,15 @@ class Session {
     for (; seed <= last; ++seed) {
       RunOne(seed);
       if (failed_ != 0 && options_.stop_at_failure) break;
+      if (found_) break;
       if (options_.minutes > 0 && Since(start) > options_.minutes * 60) break;
     }
     Summary(CpuSeconds() - start_cpu, Since(start));
+    if (options_.until) {
+      std::printf("spent %llu seeds, %.0f virtual seconds\n",
+                  static_cast<unsigned long long>(runs_), static_cast<double>(virtual_ns_) / 1e9);
+      return found_ ? 0 : 1;
+    }
     return failed_ == 0 ? 0 : 1;
   }
 
@@ -186,10 +220,10 @@ class Session {
   void RunOne(uint64_t seed) {
     current_seed = seed;
     std::fflush(stdout);
-    Outcome outcome = RunSeed(seed, options_.wishes);
+    Outcome outcome = RunSeed(seed, options_);
     Report& report = outcome.report;
     if (options_.twice) {
-      const Report again = RunSeed(seed, options_.wishes).report;
+      const Report again = RunSeed(seed, options_).report;
       if (again.digest != report.digest || again.last_draw != report.last_draw) {
         report.violations.push_back(StrCat("a second run differs: digest ", report.digest, " and ",
                                            again.digest, ", last draw ", report.last_draw, " and ",
@@ -198,6 +232,8 @@ class Session {
     }
     ++runs_;
     virtual_ns_ += report.virtual_ns;
+    seeds_done = runs_;
+    virtual_seconds_done = static_cast<uint64_t>(virtual_ns_ / kNanosPerSecond);
     for (const auto& [what, times] : report.seen) seen_[what] += times;
     if (options_.detailed || !report.violations.empty()) {
       std::printf("seed %llu: %s\n  digest %016llx, last draw %016llx\n",
@@ -207,11 +243,22 @@ class Session {
     }
     if (report.violations.empty()) return;
     ++failed_;
+    LookFor(report.violations);
     for (size_t i = 0; i < report.violations.size() && i < 8; ++i) {
       std::printf("  VIOLATION %s\n", report.violations[i].substr(0, 1500).c_str());
     }
     std::printf("  %zu violations; again: ./dev sim --seed %llu%s\n", report.violations.size(),
                 static_cast<unsigned long long>(seed), options_.text.c_str());
+  }
+
+  void LookFor(const Violations& violations) {
+    if (!options_.until) return;
+    for (const std::string& violation : violations) {
+      if (!std::regex_search(violation, *options_.until)) continue;
+      found_ = true;
+      std::printf("FOUND %s\n", violation.substr(0, 1500).c_str());
+      return;
+    }
   }
 
   void Summary(double cpu_seconds, double seconds) {
@@ -230,6 +277,7 @@ class Session {
   const Options options_;
   uint64_t runs_ = 0, failed_ = 0;
   int64_t virtual_ns_ = 0;
+  bool found_ = false;  // what --until looks for
   std::map<std::string, uint64_t> seen_;
 };
 

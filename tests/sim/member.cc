@@ -7,13 +7,15 @@
 
 #include "backends/kv/state_stream.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "base/status_util.h"
 #include "base/text.h"
 
 namespace quorate::sim {
 namespace {
 
-constexpr int64_t kTurnNsMax = 30'000;  // until a thread that has work runs
+constexpr int64_t kTurnNsMax = 30'000;                // until a thread that has work runs
+constexpr int64_t kSocketNsMax = 5 * kNanosPerMilli;  // after a pause, until the sockets are read
 
 }  // namespace
 
@@ -50,17 +52,8 @@ class Member::Peers final : public server::PeerSide {
   void Install(consensus::InstallRequest request) override {
     const consensus::SnapshotMeta meta = std::move(request.meta);
     life().backend_writer().Run([this, meta](kv::KvBackend&) -> std::optional<Replaced> {
-      // A disk that fails here would end the whole simulation.
-      member_->disk().HealSyncs();
-      member_->disk().SetCapacityBytes(UINT64_MAX);
       std::optional<server::MemberState::Installed> installed =
-          life().state().Install(meta, [this, &meta] {
-            server::LogTask task;
-            task.reset = server::LogReset{meta.index, meta.term, [] {}};
-            life().log_writer().Submit(std::move(task));
-            life().log_writer().Poll();
-            member_->KeepPromise();
-          });
+          life().state().Install(meta, [this, &meta] { return ResetLog(meta); });
       if (!installed) {
         life().loop().Run([meta](server::Replica& replica) { replica.SnapshotAbandoned(meta); });
         return std::nullopt;
@@ -83,6 +76,16 @@ class Member::Peers final : public server::PeerSide {
   using Replaced = server::BackendWriter::Replaced;
 
   MemberLife& life() { return *member_->life_; }
+  absl::Status ResetLog(const consensus::SnapshotMeta& meta) {
+    bool durable = false;
+    server::LogTask task;
+    task.reset = server::LogReset{meta.index, meta.term, [&durable] { durable = true; }};
+    life().log_writer().Submit(std::move(task));
+    life().log_writer().Poll();
+    if (!durable) return absl::UnavailableError("the log cannot be written");
+    member_->KeepPromise();
+    return absl::OkStatus();
+  }
   void ReleaseOld(server::Replica& replica) {
     if (life().state().ReleaseOld()) return;
     replica.RunLater([this](server::Replica& later) { ReleaseOld(later); });
@@ -154,7 +157,9 @@ absl::Status Member::Bootstrap(const std::vector<Entry>& entries) {
   if (entries.empty()) return absl::OkStatus();  // it joins
   const HardState state{Term(1), MemberId(0), LogIndex(entries.size())};
   QR_RETURN_IF_ERROR(log->Append(entries, &state));
-  return log->Sync();
+  QR_RETURN_IF_ERROR(log->Sync());
+  promise_ = {entries.back().index, state};
+  return absl::OkStatus();
 }
 
 absl::Status Member::Start() {
@@ -213,6 +218,7 @@ void Member::StopInNextSync() {
 void Member::DiskFailed(const absl::Status& status) {
   kernel_->Note("disk failed", place(), static_cast<uint64_t>(status.code()));
   if (std::exchange(disk_failed_, true)) return;
+  LogWarn("the disk failed: this member ends", {{"place", uint64_t{place()}}, status});
   // The process ends itself; not from inside its own objects. With the power goes the cache.
   kernel_->After(0, [this, epoch = epoch_] {
     if (epoch == epoch_ && running()) Stop(power_loss_armed_ ? Death::kPowerLoss : Death::kKill);
@@ -279,8 +285,18 @@ std::unique_ptr<transport::CallHandler> Member::OpenStream(std::string_view path
   return method->bidi(std::move(call));
 }
 
+int64_t Member::DrawReadDelayNs() const {
+  return paused_until_ns_ - kernel_->now_ns() + kernel_->Draw(0, kSocketNsMax);
+}
+
 void Member::Receive(consensus::Message message) {
   if (!running() || disk_failed_) return;
+  if (paused()) {
+    kernel_->After(DrawReadDelayNs(), [this, epoch = epoch_, message = std::move(message)] {
+      if (epoch == epoch_) Receive(message);
+    });
+    return;
+  }
   std::vector<consensus::Message> messages;
   messages.push_back(std::move(message));
   life_->loop().Receive(std::move(messages));
@@ -342,7 +358,8 @@ void Member::AfterPoll() {
              &Member::PollBackend);
   }
   if (life_->workers().queued() != 0) {
-    Schedule(&scheduled_.workers, kernel_->Draw(1'000, 10 * kTurnNsMax), &Member::PollWorkers);
+    Schedule(&scheduled_.workers, kernel_->Draw(1'000, options_.worker_delay_ns_max),
+             &Member::PollWorkers);
   }
   const int64_t due_ns = life_->loop().NextDueNs();
   const int64_t delay_ns = clock_.TrueDelayUntil(due_ns);

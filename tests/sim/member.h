@@ -50,6 +50,7 @@ class Member {
     server::ServerConfig config;
     log::LogIdentity identity;
     int64_t clock_gain_ppm = 0;
+    int64_t worker_delay_ns_max = 0;
   };
   struct DiskSpeed {
     int64_t delay_ns_min = 20'000;
@@ -84,6 +85,8 @@ class Member {
 
   bool running() const { return life_ != nullptr; }
   bool paused() const { return paused_until_ns_ > kernel_->now_ns(); }
+  // For what waits in the sockets of a paused process: until it is read. Its loops may run first.
+  int64_t DrawReadDelayNs() const;
   // A number per life, so that late events of an earlier one are told apart.
   uint64_t epoch() const { return epoch_; }
   MemberLife& life() { return *life_; }
@@ -95,6 +98,7 @@ class Member {
   // Before its first start: who it is. For one that joins.
   void SetId(MemberId id) { options_.identity.member = id; }
   void SetDiskSpeed(const DiskSpeed& speed) { disk_speed_ = speed; }
+  void SetWorkerDelay(int64_t ns_max) { options_.worker_delay_ns_max = ns_max; }
 
   // --- clients; the member must be running
   // False = no such method.

@@ -57,6 +57,9 @@ absl::Status MemberLife::Build() {
   options.allocator = allocator_.get();
   options.engine = EngineOptionsOf(config, allocator_.get());
   options.clock = inputs_.clock;
+  options.failed = [this](std::string_view, const absl::Status& status) {
+    inputs_.disk_failed(status);
+  };
   state_ = std::make_unique<server::MemberState>(options, std::move(data_.backend));
   QR_RETURN_IF_ERROR(state_->OpenEngine());
   QR_RETURN_IF_ERROR(BuildRaft());

@@ -30,6 +30,17 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     Member* member = Any();
     return member->running() ? member : nullptr;
   }
+  // Somebody; more often than not who leads, for most is to be broken there.
+  Member* Victim() {
+    Member* leader = nullptr;
+    for (const auto& member : world->members()) {
+      if (!member->running() || member->life().raft().role() != consensus::Role::kLeader) continue;
+      if (leader == nullptr || leader->life().raft().term() < member->life().raft().term()) {
+        leader = member.get();
+      }
+    }
+    return leader != nullptr && world->kernel().random().OneIn(2) ? leader : Any();
+  }
 
   void Round() {
     Restart();
@@ -38,12 +49,13 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     Links();
     Lead();
     Reconfigure();
+    Defragment();
   }
 
   // Whoever lies down gets up again some time.
   void Restart() {
     for (const auto& member : world->members()) {
-      if (!member->running() && world->kernel().random().OneIn(2)) {
+      if (!member->running() && world->kernel().random().OneIn(rates.restart)) {
         member->disk().HealSyncs();
         world->StartLater(member.get(), UpTo(kNanosPerSecond));
       }
@@ -51,8 +63,8 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
   }
 
   void Processes() {
-    Member* member = AnyRunning();
-    if (member == nullptr) return;
+    Member* member = Victim();
+    if (!member->running()) return;
     if (Comes(rates.power_loss)) {
       world->Saw("power losses");
       return member->Stop(Member::Death::kPowerLoss);
@@ -122,7 +134,7 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     if (count < 2 || !Comes(rates.partition)) return;
     const uint64_t kind = random.Below(5);
     world->Saw("partitions");
-    const auto one = static_cast<Place>(random.Below(count));
+    const Place one = Victim()->place();
     for (Place other = 0; other < count; ++other) {
       if (other == one) continue;
       if (kind == 0) CutBoth(one, other);                     // alone
@@ -201,6 +213,12 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     etcdserverpb::MemberRemoveRequest request;
     request.set_id((lost != nullptr ? lost : one)->id().value());
     Ask("/etcdserverpb.Cluster/MemberRemove", request);
+  }
+
+  void Defragment() {
+    if (!Comes(rates.defragment)) return;
+    world->Saw("defragmentations asked");
+    Ask("/etcdserverpb.Maintenance/Defragment", etcdserverpb::DefragmentRequest());
   }
 
   World* const world;

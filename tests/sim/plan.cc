@@ -46,6 +46,8 @@ FaultRates DrawFaults(Random* random) {
   faults.clock_jump = Rate(random, 8);
   faults.transfer = Rate(random, 5);
   faults.reconfigure = Rate(random, 5);
+  faults.defragment = Rate(random, 6);
+  faults.restart = OneOf<uint32_t>(random, {2, 2, 8});
   return faults;
 }
 
@@ -58,7 +60,7 @@ server::ServerConfig DrawConfig(Random* random) {
   config.batch_bytes_max = OneOf<uint64_t>(random, {200, 4 << 10, 4 << 20});
   config.batch_linger_ns = OneOf<int64_t>(random, {0, 0, 200'000, 3 * kMilli});
   config.log_sync = OneOf<const char*>(random, {"fdatasync", "fdatasync", "dsync"});
-  config.log_segment_bytes = OneOf<uint64_t>(random, {8 << 10, 16 << 10, 64 << 10});
+  config.log_segment_bytes = OneOf<uint64_t>(random, {1 << 10, 4 << 10, 32 << 10});
   config.window_bytes_max = OneOf<uint64_t>(random, {16 << 10, 256 << 10});
   config.backend_commit_interval_ns =
       OneOf<int64_t>(random, {10 * kMilli, 100 * kMilli, 1000 * kMilli});
@@ -90,6 +92,7 @@ Plan DrawPlan(uint64_t seed, const PlanWishes& wishes, Random* random) {
   if (wishes.members != 0) plan.members = wishes.members;
   if (plan.members > 1) plan.spares = static_cast<uint32_t>(random->Between(0, 2));
   plan.clients = static_cast<uint32_t>(random->Between(2, 6));
+  plan.readers = OneOf<uint32_t>(random, {0, 1, 2});
   plan.watchers = static_cast<uint32_t>(random->Between(1, 3));
   plan.lessees = static_cast<uint32_t>(random->Between(1, 2));
   plan.think_ns_max = OneOf<int64_t>(random, {20 * kMilli, 100 * kMilli, 400 * kMilli});
@@ -109,11 +112,13 @@ Plan DrawPlan(uint64_t seed, const PlanWishes& wishes, Random* random) {
   plan.config = DrawConfig(random);
   plan.key_groups = static_cast<uint32_t>(random->Between(1, 4));
   plan.stream_weight = OneOf<uint64_t>(random, {1, 1, 4'000});
+  plan.worker_delay_ns_max =
+      OneOf<int64_t>(random, {kMilli / 3, kMilli / 3, 20 * kMilli, 600 * kMilli});
   return plan;
 }
 
 std::string Plan::ToText() const {
-  return StrCat("members=", members, " spares=", spares, " clients=", clients,
+  return StrCat("members=", members, " spares=", spares, " clients=", clients, " readers=", readers,
                 " watchers=", watchers, " lessees=", lessees,
                 " safety=", safety_ns / kNanosPerSecond, "s allocator=", config.allocator,
                 " batch=", config.batch_entries_max, "/", config.batch_bytes_max, "/",

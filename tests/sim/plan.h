@@ -28,6 +28,8 @@ struct FaultRates {
   uint32_t clock_jump = 0;
   uint32_t transfer = 0;
   uint32_t reconfigure = 0;
+  uint32_t defragment = 0;
+  uint32_t restart = 2;  // of one that is down; 0 is not allowed
 };
 
 struct Plan {
@@ -35,6 +37,7 @@ struct Plan {
   uint32_t members = 1;
   uint32_t spares = 0;  // machines that may join
   uint32_t clients = 3;
+  uint32_t readers = 0;  // clients that only read
   uint32_t watchers = 2;
   uint32_t lessees = 1;
   int64_t think_ns_max = 0;  // between a client's operations
@@ -45,7 +48,8 @@ struct Plan {
   std::vector<int64_t> clock_gain_ppm;  // per member
   server::ServerConfig config;          // without what differs between members
   uint32_t key_groups = 3;
-  uint64_t stream_weight = 1;  // bytes counted per byte that waits on a stream
+  uint64_t stream_weight = 1;       // bytes counted per byte that waits on a stream
+  int64_t worker_delay_ns_max = 0;  // until a worker takes up what it is given
 
   std::string ToText() const;
 };

@@ -51,7 +51,13 @@ void WatchClient::LookAfter(uint64_t generation) {
   if (generation != generation_) return;
   const bool dead = !member_->running() || member_->epoch() != epoch_ || record_ == kNoRecord;
   if (dead || (!world_->stopping && world_->kernel->random().OneIn(8))) return OpenAgain();
-  world_->kernel->After(kNanosPerSecond, [this, generation] { LookAfter(generation); });
+  if (world_->kernel->random().OneIn(2)) {
+    etcdserverpb::WatchRequest request;
+    request.mutable_progress_request();
+    stream_->Send(request.SerializeAsString());
+  }
+  world_->kernel->After(world_->kernel->Draw(0, 2 * kNanosPerSecond),
+                        [this, generation] { LookAfter(generation); });
 }
 
 void WatchClient::OpenAgain() {

@@ -47,6 +47,7 @@ World::World(const Plan& plan, Kernel* kernel)
     options.place = place;
     options.config = ConfigOf(plan, place);
     options.clock_gain_ppm = plan.clock_gain_ppm[place];
+    options.worker_delay_ns_max = plan.worker_delay_ns_max;
     options.identity = IdentityOf(plan, place);
     place_of_[options.identity.member] = place;
     members_.push_back(std::make_unique<Member>(
@@ -62,8 +63,9 @@ World::World(const Plan& plan, Kernel* kernel)
   }
   memories_.resize(members_.size());
   Place place = operator_place();
-  for (uint32_t i = 0; i < plan.clients; ++i) {
-    clients_.push_back(std::make_unique<KvClient>(&client_world_, place++));
+  for (uint32_t i = 0; i < plan.clients + plan.readers; ++i) {
+    const auto habit = i < plan.clients ? KvClient::Habit::kMixed : KvClient::Habit::kReads;
+    clients_.push_back(std::make_unique<KvClient>(&client_world_, place++, habit));
   }
   for (uint32_t i = 0; i < plan.watchers; ++i) {
     watchers_.push_back(std::make_unique<WatchClient>(&client_world_, place++));
@@ -233,38 +235,51 @@ void World::StartLater(Member* member, int64_t delay_ns) {
 }
 
 // One request of a member to another.
-void World::Ask(Member& from, server::HttpCall call, HttpDone done) {
-  struct Asking {
-    HttpDone done;
-    int64_t ordered_ns = 0;
-    void End(absl::StatusOr<server::HttpAnswer> answer) {
-      if (done) std::exchange(done, nullptr)(std::move(answer));
-    }
-  };
-  const auto asking = std::make_shared<Asking>(Asking{std::move(done)});
-  const auto lost = [asking] { asking->End(absl::UnavailableError("connection lost")); };
-  kernel_->After(call.timeout_ns, lost);
+struct World::Asking {
+  HttpDone done;
   Member* to = nullptr;
-  for (const auto& member : members_) {
-    if (member->config().advertise_peer_urls.front() == call.url) to = member.get();
+  Place from = 0;
+  transport::HttpRequest request;
+  int64_t ordered_ns = 0;
+
+  void End(absl::StatusOr<server::HttpAnswer> answer) {
+    if (done) std::exchange(done, nullptr)(std::move(answer));
   }
-  if (to == nullptr) return lost();
+  void Lost() { End(absl::UnavailableError("connection lost")); }
+};
+
+void World::Ask(Member& from, server::HttpCall call, HttpDone done) {
+  const auto asking = std::make_shared<Asking>();
+  asking->done = std::move(done);
+  kernel_->After(call.timeout_ns, [asking] { asking->Lost(); });
+  for (const auto& member : members_) {
+    if (member->config().advertise_peer_urls.front() == call.url) asking->to = member.get();
+  }
+  if (asking->to == nullptr) return asking->Lost();
   Saw("questions between members");
-  transport::HttpRequest request{call.method, call.path, "", call.headers, call.body};
-  const auto at_peer = [this, asking, lost, to, back = from.place(),
-                        request = std::move(request)]() mutable {
-    if (!to->running() || to->paused()) return lost();
-    to->life().peer_http()(std::move(request), [=, this](const transport::HttpResponse& response) {
-      network_.SendOrdered(
-          to->place(), back, &asking->ordered_ns,
-          [asking, response] {
-            asking->End(server::HttpAnswer{response.status, response.headers, response.body});
-          },
-          lost);
-    });
-    to->Wake();
-  };
-  network_.SendOrdered(from.place(), to->place(), &asking->ordered_ns, at_peer, lost);
+  asking->from = from.place();
+  asking->request = {call.method, call.path, "", call.headers, call.body};
+  network_.SendOrdered(
+      from.place(), asking->to->place(), &asking->ordered_ns, [this, asking] { Asked(asking); },
+      [asking] { asking->Lost(); });
+}
+
+void World::Asked(const std::shared_ptr<Asking>& asking) {
+  Member* to = asking->to;
+  if (!to->running()) return asking->Lost();
+  if (to->paused()) {
+    return kernel_->After(to->DrawReadDelayNs(), [this, asking] { Asked(asking); });
+  }
+  to->life().peer_http()(
+      std::move(asking->request), [this, asking](const transport::HttpResponse& response) {
+        network_.SendOrdered(
+            asking->to->place(), asking->from, &asking->ordered_ns,
+            [asking, response] {
+              asking->End(server::HttpAnswer{response.status, response.headers, response.body});
+            },
+            [asking] { asking->Lost(); });
+      });
+  to->Wake();
 }
 
 // A connection of its own: it arrives whole, or breaks.
@@ -364,9 +379,18 @@ void World::Heal() {
   for (const auto& member : members_) {
     member->disk().SetCapacityBytes(UINT64_MAX);
     member->disk().HealSyncs();
+    member->disk().MisdirectWrites({.count = 0});
     member->SetDiskSpeed({});
-    StartLater(member.get(), 0);
+    member->SetWorkerDelay(kNanosPerMilli);
   }
+  KeepRunning();
+}
+
+// From now on a process that ends is started again, as a service manager would: one may find only
+// now what was done to its disk before.
+void World::KeepRunning() {
+  for (const auto& member : members_) StartLater(member.get(), 0);
+  kernel_->After(kNanosPerSecond, [this] { KeepRunning(); });
 }
 
 bool World::WriteSomething(int64_t bound_ns) {

@@ -85,12 +85,15 @@ class World final : public Judge {
   void Look(Member& member, Memory* memory);
   void Bootstrap();
   void Post(Member& from, consensus::Message message, PeerState state);
+  struct Asking;
   void Ask(Member& from, server::HttpCall call, HttpDone done);
+  void Asked(const std::shared_ptr<Asking>& asking);
   void PostSnapshot(Member& from, Member* to, consensus::Message message, PeerState state);
   Member* MostAdvanced();
   void StartAll();
   void RunSafety();
   void Heal();
+  void KeepRunning();
   std::string DescribeMembers();
   void RunLiveness();
   bool Until(int64_t bound_ns, const std::function<bool()>& holds);
