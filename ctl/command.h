@@ -32,6 +32,7 @@ std::vector<Command> LeaseCommands();
 std::vector<Command> EndpointCommands();
 std::vector<Command> MemberCommands();
 std::vector<Command> MaintenanceCommands();
+std::vector<Command> SnapshotCommands();
 std::vector<Command> AuthCommands();
 std::vector<Command> UserCommands();
 std::vector<Command> RoleCommands();

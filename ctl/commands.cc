@@ -49,7 +49,8 @@ const std::vector<CommandGroup>& CommandGroups() {
   };
   static const std::vector<CommandGroup> groups = {
       {"Keys", join({KvCommands(), TxnCommands(), WatchCommands(), LeaseCommands()})},
-      {"Cluster", join({EndpointCommands(), MemberCommands(), MaintenanceCommands()})},
+      {"Cluster",
+       join({EndpointCommands(), MemberCommands(), MaintenanceCommands(), SnapshotCommands()})},
       {"Users and roles", join({AuthCommands(), UserCommands(), RoleCommands()})},
       {"Locks", join({LockCommands()})},
       {"Tools", join({MirrorCommands(), CheckCommands(), CompletionCommands(), ToolCommands()})},

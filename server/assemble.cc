@@ -236,6 +236,7 @@ void Node::Parts::BuildReplica() {
   replica_options.batch_entries_max = config.batch_entries_max;
   replica_options.batch_bytes_max = config.batch_bytes_max;
   replica_options.batch_linger_ns = config.batch_linger_ns;
+  replica_options.batch_pace_ns = config.batch_pace_ns;
   replica_options.seal_interval_ns = config.backend_commit_interval_ns;
   replica_options.compaction_steps = config.compaction_steps;
   replica_options.auto_compaction = config.auto_compaction;

@@ -134,23 +134,6 @@ std::vector<std::string> UrlsOfOthers(const std::vector<Member>& members, uint64
   return urls;
 }
 
-absl::Status CheckAdvertised(const ServerConfig& config, const Member& self) {
-  std::vector<std::string> advertised = config.advertise_peer_urls;
-  std::sort(advertised.begin(), advertised.end());
-  QR_ASSIGN_OR_RETURN(const bool equal, PeerUrlsEqual(UrlsOf(self), advertised, kLookUpPatienceNs));
-  if (equal) return absl::OkStatus();
-  // Whichever side lacks one of the other's.
-  for (const std::string& url : self.peerurls()) {
-    if (std::find(advertised.begin(), advertised.end(), url) != advertised.end()) continue;
-    return absl::InvalidArgumentError(
-        StrCat("--initial-cluster has ", url,
-               " but missing from --initial-advertise-peer-urls=", StrJoin(advertised, ",")));
-  }
-  return absl::InvalidArgumentError(
-      StrCat("--initial-advertise-peer-urls has ", StrJoin(advertised, ","),
-             " but missing from --initial-cluster=", config.initial_cluster));
-}
-
 absl::StatusOr<FirstStart> StartNew(const ServerConfig& config, std::vector<Member> members) {
   const Member self = *FindByName(members, config.name);
   QR_RETURN_IF_ERROR(CheckAdvertised(config, self));
@@ -204,6 +187,23 @@ absl::StatusOr<FirstStart> JoinExisting(const ServerConfig& config, std::vector<
 }
 
 }  // namespace
+
+absl::Status CheckAdvertised(const ServerConfig& config, const Member& self) {
+  std::vector<std::string> advertised = config.advertise_peer_urls;
+  std::sort(advertised.begin(), advertised.end());
+  QR_ASSIGN_OR_RETURN(const bool equal, PeerUrlsEqual(UrlsOf(self), advertised, kLookUpPatienceNs));
+  if (equal) return absl::OkStatus();
+  // Whichever side lacks one of the other's.
+  for (const std::string& url : self.peerurls()) {
+    if (std::find(advertised.begin(), advertised.end(), url) != advertised.end()) continue;
+    return absl::InvalidArgumentError(
+        StrCat("--initial-cluster has ", url,
+               " but missing from --initial-advertise-peer-urls=", StrJoin(advertised, ",")));
+  }
+  return absl::InvalidArgumentError(
+      StrCat("--initial-advertise-peer-urls has ", StrJoin(advertised, ","),
+             " but missing from --initial-cluster=", config.initial_cluster));
+}
 
 MemberId ComputeMemberId(std::vector<std::string> peer_urls, std::string_view token) {
   std::sort(peer_urls.begin(), peer_urls.end());

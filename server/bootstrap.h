@@ -43,6 +43,10 @@ ClusterId ComputeClusterId(std::vector<MemberId> members);
 absl::StatusOr<bool> PeerUrlsEqual(std::vector<std::string> a, std::vector<std::string> b,
                                    int64_t patience_ns);
 
+// Whether --initial-advertise-peer-urls of `config` are what --initial-cluster has for this member;
+// etcd's text otherwise. May look up names.
+absl::Status CheckAdvertised(const ServerConfig& config, const etcdserverpb::Member& self);
+
 // The body of GET /members.
 absl::StatusOr<std::vector<etcdserverpb::Member>> ParseMembersJson(std::string_view json);
 

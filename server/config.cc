@@ -84,6 +84,7 @@ void SetStorage(const OptionValues& values, ServerConfig& config) {
   config.batch_entries_max = static_cast<uint32_t>(values.GetInt("batch-max-entries"));
   config.batch_bytes_max = static_cast<uint64_t>(values.GetInt("batch-max-bytes"));
   config.batch_linger_ns = values.GetInt("batch-linger");
+  config.batch_pace_ns = values.GetInt("batch-pace");
   config.log_sync = values.GetBool("unsafe-no-fsync") ? "none" : values.GetString("log-sync");
   config.log_segment_bytes = static_cast<uint64_t>(values.GetInt("log-segment-bytes"));
   config.window_bytes_max = static_cast<uint64_t>(values.GetInt("window-bytes"));

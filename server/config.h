@@ -49,6 +49,7 @@ struct ServerConfig {
   uint32_t batch_entries_max = 0;
   uint64_t batch_bytes_max = 0;
   int64_t batch_linger_ns = 0;
+  int64_t batch_pace_ns = 0;
   std::string log_sync;
   uint64_t log_segment_bytes = 0;
   uint64_t window_bytes_max = 0;

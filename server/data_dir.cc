@@ -94,12 +94,18 @@ absl::StatusOr<DataDir> OpenDataDir(const ServerConfig& config, FileEnv* env,
                                     Allocator* allocator) {
   DataDir data;
   const std::string member_dir = config.data_dir + "/member";
+  const std::string unfinished = StrCat(config.data_dir, "/", kUnfinishedRestore);
+  if (env->Exists(unfinished)) {
+    return absl::FailedPreconditionError(
+        StrCat(unfinished, ": a restore of a snapshot was cut off here; remove --data-dir ",
+               config.data_dir, " and restore again"));
+  }
   QR_RETURN_IF_ERROR(Concerning(StrCat("--data-dir ", config.data_dir), env->MakeDirs(member_dir)));
   if (env->Exists(member_dir + "/snap/db") || env->Exists(member_dir + "/wal")) {
     return absl::FailedPreconditionError(
         StrCat("--data-dir ", config.data_dir,
-               " was made by etcd; this version does not read etcd's "
-               "files: give quorate a directory of its own and copy the keys over"));
+               " was made by etcd, whose files are not read as they are: make a directory of its "
+               "snapshot with `quorateutl snapshot restore`"));
   }
   QR_ASSIGN_OR_RETURN(data.lock, WaitForLock(env, member_dir + "/LOCK"));
   QR_RETURN_IF_ERROR(RemoveSpools(env, member_dir));

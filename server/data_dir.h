@@ -21,6 +21,9 @@ namespace quorate::server {
 // of no use to a later process.
 inline constexpr char kSnapshotSpoolPrefix[] = "snapshot-spool-";
 
+// What `quorateutl snapshot restore` fills before it becomes <data-dir>/member.
+inline constexpr char kUnfinishedRestore[] = "member.restoring";
+
 struct DataDir {
   std::unique_ptr<FileLock> lock;
   std::unique_ptr<log::LogStore> log;

@@ -148,6 +148,15 @@ void AddStorage(std::vector<OptionSpec>& t) {
                {},
                0,
                1'000'000'000});
+  t.push_back({"batch-pace",
+               Type::kDuration,
+               "2ms",
+               "How long a cluster's leader gathers writes that come at the same time; one that "
+               "comes alone does not wait.",
+               g,
+               {},
+               0,
+               1'000'000'000});
   t.push_back({"log-sync",
                Type::kChoice,
                "fdatasync",

@@ -3,14 +3,17 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "base/thread_turns.h"
-#include "server/thread_name.h"
+#include "transport/event_loop.h"
 
 namespace quorate::server {
 namespace {
 
 // Tasks waiting for the disk; each is one batch of the replica, whose proposals are bounded.
 constexpr size_t kTasksMax = 1 << 20;
+// Entries of a batch up to which the writer's thread also sends what rests on them.
+constexpr size_t kServeHereMax = 16;
 
 }  // namespace
 
@@ -66,6 +69,14 @@ void LogWriter::WriteAll() {
   }
 }
 
+void LogWriter::Announce(std::vector<consensus::Message> messages) {
+  transport::WakeScope wakes;
+  // A few messages are written here; of many the next sync is in more of a hurry.
+  if (entries_.size() <= kServeHereMax) wakes.ServeLoops();
+  if (!messages.empty()) events_.send(std::move(messages));
+  if (!entries_.empty()) events_.durable(entries_.back().index, entries_.back().term);
+}
+
 void LogWriter::WriteBatch(size_t first, size_t last) {
   entries_.clear();
   const HardState* hard_state = nullptr;
@@ -86,8 +97,7 @@ void LogWriter::WriteBatch(size_t first, size_t last) {
     append_durations_.Add(appended_ns - start_ns);
     sync_durations_.Add(clock_->MonotonicNs() - appended_ns);
   }
-  if (!messages.empty()) events_.send(std::move(messages));
-  if (!entries_.empty()) events_.durable(entries_.back().index, entries_.back().term);
+  Announce(std::move(messages));
   if (truncate.value() == 0) return;
   if (!Succeeded(log_->TruncatePrefix(truncate), "truncate")) return;
   events_.truncated(log_->first_index().Prev());

@@ -65,6 +65,7 @@ class LogWriter {
   void WriteAll();
   // Tasks [first, last) in one append and one sync.
   void WriteBatch(size_t first, size_t last);
+  void Announce(std::vector<consensus::Message> messages);
   bool Succeeded(const absl::Status& status, std::string_view operation);
 
   log::LogStore* const log_;

@@ -8,8 +8,8 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "base/thread_name.h"
 #include "server/node_parts.h"
-#include "server/thread_name.h"
 
 namespace quorate::server {
 namespace {

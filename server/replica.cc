@@ -28,6 +28,7 @@ Replica::Replica(const ReplicaOptions& options, consensus::Raft* raft, engine::E
       engine_(engine),
       hub_(hub),
       replay_through_(raft->commit()),
+      pacer_(options.batch_pace_ns),
       read_context_(options.first_read_context),
       compact_revision_seen_(engine->compact_revision()),
       auto_compactor_(options.auto_compaction) {}
@@ -39,7 +40,12 @@ void Replica::Tick(int64_t now_ns) {
   ticked_ = true;
 }
 
-void Replica::Receive(consensus::Message message) { raft_->Receive(std::move(message)); }
+void Replica::Receive(consensus::Message message) {
+  if (message.type == consensus::MessageType::kPropose && LeadsPeers()) {
+    return TakeForwarded(std::move(message));
+  }
+  raft_->Receive(std::move(message));
+}
 
 void Replica::Durable(LogIndex index, Term term, int64_t now_ns) {
   raft_->Durable(index, term);

@@ -28,6 +28,7 @@
 #include "engine/watch/hub.h"
 #include "proto/raft_internal.pb.h"
 #include "server/auto_compactor.h"
+#include "server/batch_pacer.h"
 
 namespace quorate::server {
 
@@ -108,6 +109,7 @@ struct ReplicaOptions {
   uint32_t batch_entries_max = 1024;
   uint64_t batch_bytes_max = 4 << 20;
   int64_t batch_linger_ns = 0;
+  int64_t batch_pace_ns = 0;  // of the rounds of a leader that has peers (server/batch_pacer.h)
   int64_t seal_interval_ns = 1'000'000'000;
   uint32_t compaction_steps = 1000;
   uint32_t apply_backlog_max = 5000;  // committed and not applied: more proposals are refused
@@ -226,6 +228,11 @@ class Replica {
 
   // --- replica_proposals.cc
   bool BatchIsDue(int64_t now_ns) const;
+  // When a batch that is not due must leave.
+  int64_t BatchDueNs() const;
+  // This member leads others: what it orders, they have to sync as well.
+  bool LeadsPeers() const;
+  void TakeForwarded(consensus::Message message);
   void SubmitBatch(int64_t now_ns, Effects* effects);
   // Gives batch_[first, last) to raft; false = it has to wait.
   bool Submit(size_t first, size_t last, int64_t now_ns, Effects* effects);
@@ -255,6 +262,7 @@ class Replica {
   std::vector<Proposal> batch_;  // arrived here, not yet given to raft
   uint64_t batch_bytes_ = 0;
   int64_t batch_since_ns_ = 0;
+  BatchPacer pacer_;
   std::deque<InFlight> waiting_;      // by index: proposed here as leader and not yet applied
   std::deque<Entry> committed_;       // committed and not yet applied
   std::deque<DurableAt> durable_at_;  // when which part became durable

@@ -563,5 +563,48 @@ TEST_CASE("a follower behind the log gets a snapshot, and its watches miss nothi
   CHECK(seen == wanted);
 }
 
+TEST_CASE("writes that come together share a round, those of other members as well") {
+  ReplicaOptions options;
+  options.batch_pace_ns = kTickNs / 2;
+  Group group(3, options);
+  Member& leader = group.Leader();
+  Member& follower = group.Follower();
+  REQUIRE(group.Await(group.Put(leader, "before", "1")).ok());
+  for (uint64_t id = 1; id <= 3; ++id) {
+    if (MemberId(id) != leader.id()) group.Cut(id);
+  }
+  group.Tick();
+  const LogIndex before = leader.replica().raft().last_index();
+  const Answer first = group.Put(leader, "a", "1");
+  group.Settle();
+  CHECK(leader.replica().raft().last_index() == before.Next());
+
+  // The first is on its way: the next two leave together, at their time.
+  const Answer second = group.Put(leader, "b", "2");
+  InternalRaftRequest forwarded;
+  forwarded.mutable_header()->set_id(77);
+  forwarded.mutable_put()->set_key("c");
+  forwarded.mutable_put()->set_value("3");
+  consensus::Message message;
+  message.type = consensus::MessageType::kPropose;
+  message.from = follower.id();
+  message.to = leader.id();
+  message.entries.push_back(
+      {Term(0), LogIndex(0), EntryType::kNormal, Bytes::FromString(forwarded.SerializeAsString())});
+  group.Settle();
+  leader.replica().Receive(std::move(message));
+  group.Settle();
+  CHECK(leader.replica().raft().last_index() == before.Next());
+  group.Tick();
+  CHECK(leader.replica().raft().last_index() == LogIndex(before.value() + 3));
+
+  for (uint64_t id = 1; id <= 3; ++id) group.Mend(id);
+  CHECK(group.Await(second).ok());
+  CHECK(group.Await(first).ok());
+  const auto read = group.Get(leader, "c");
+  group.RunUntil([&] { return read->has_value(); });
+  CHECK(**read == "3");
+}
+
 }  // namespace
 }  // namespace quorate::server

@@ -7,10 +7,9 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "base/text.h"
+#include "base/thread_name.h"
 #include "base/thread_turns.h"
 #include "engine/auth/auth_store.h"
-#include "server/thread_name.h"
-#include "transport/event_loop.h"
 
 namespace quorate::server {
 namespace {
@@ -88,9 +87,10 @@ void ReplicaLoop::Main() {
   for (;;) {
     int64_t due_ns;
     {
+      transport::WakeScope wakes;  // ends after the lock
       std::lock_guard lock(step_mutex_);
       if (queue_.closed() && queue_.size() == 0) return;
-      Round(Stepper::kOwnThread);
+      Round(Stepper::kOwnThread, &wakes);
       due_ns = NextDueNs();
     }
     if (due_ns != 0) WaitForWork(due_ns);
@@ -98,13 +98,15 @@ void ReplicaLoop::Main() {
 }
 
 // Expects step_mutex_ to be held.
-void ReplicaLoop::Round(Stepper stepper) {
-  const transport::WakeScope wakes;
+void ReplicaLoop::Round(Stepper stepper, transport::WakeScope* wakes) {
   queue_.Take(&inputs_);
   const int64_t now_ns = clock_->MonotonicNs();
   TakeInputs(now_ns);
   Effects effects = replica_->Advance(now_ns);
   WarnIfSlow(clock_->MonotonicNs() - now_ns, effects.applied);
+  if (effects.completions.size() + effects.messages.size() <= options_.serve_here_max) {
+    wakes->ServeLoops();
+  }
   CarryOut(std::move(effects));
   if (compaction_ && stepper == Stepper::kOwnThread && now_ns >= compact_at_ns_) CompactAtPace();
 }
@@ -122,11 +124,12 @@ void ReplicaLoop::StepOrWake() {
     if (waiting > options_.step_elsewhere_max) return Wake();
     bool wake;
     {
+      transport::WakeScope wakes;  // ends after the lock
       std::unique_lock lock(step_mutex_, std::try_to_lock);
       // Who holds it looks at the queue once more after letting go.
       if (!lock.owns_lock()) return;
       const int64_t due_before_ns = NextDueNs();
-      Round(Stepper::kOther);
+      Round(Stepper::kOther, &wakes);
       wake = NextDueNs() < due_before_ns;
     }
     if (wake) Wake();

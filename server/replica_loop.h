@@ -28,6 +28,7 @@
 #include "server/peer_side.h"
 #include "server/replica.h"
 #include "server/worker_pool.h"
+#include "transport/event_loop.h"
 
 namespace quorate::server {
 
@@ -43,6 +44,8 @@ class ReplicaLoop final : public TurnListener {
     int64_t compaction_pause_beside_clients_ns = 1'300'000;
     // Inputs up to which another thread steps the replica rather than waking its own.
     size_t step_elsewhere_max = 64;
+    // Answers and messages of a step up to which who steps also writes them to the sockets.
+    size_t serve_here_max = 16;
     int64_t warning_apply_ns = 100'000'000;  // of one step of the replica
     int64_t warning_unary_ns = 300'000'000;  // of one write, from received to replied
   };
@@ -121,7 +124,7 @@ class ReplicaLoop final : public TurnListener {
   enum class Stepper { kOwnThread, kOther };
 
   void Main();
-  void Round(Stepper stepper);
+  void Round(Stepper stepper, transport::WakeScope* wakes);
   void OnQueueFilled();
   void StepOrWake();
   void Wake();

@@ -26,19 +26,48 @@ void Replica::Propose(Proposal proposal) {
   batch_.push_back(std::move(proposal));
 }
 
+bool Replica::LeadsPeers() const {
+  const consensus::ConfState& conf = raft_->conf_state();
+  return raft_->role() == consensus::Role::kLeader && conf.voters.size() + conf.learners.size() > 1;
+}
+
+// Ordered with this member's own, so that they share its rounds. Nobody here waits for them: they
+// are dropped with the lead.
+void Replica::TakeForwarded(consensus::Message message) {
+  for (Entry& entry : message.entries) {
+    Proposal proposal;
+    proposal.type = entry.type;
+    proposal.payload = std::move(entry.data);
+    proposal.only_in_term = raft_->term();
+    Propose(std::move(proposal));
+  }
+}
+
 bool Replica::BatchIsDue(int64_t now_ns) const {
-  return batch_.size() >= options_.batch_entries_max || batch_bytes_ >= options_.batch_bytes_max ||
-         now_ns - batch_since_ns_ >= options_.batch_linger_ns;
+  if (batch_.size() >= options_.batch_entries_max || batch_bytes_ >= options_.batch_bytes_max) {
+    return true;
+  }
+  return now_ns - batch_since_ns_ >= options_.batch_linger_ns &&
+         (!LeadsPeers() || pacer_.Due(batch_.size(), now_ns));
+}
+
+int64_t Replica::BatchDueNs() const {
+  const int64_t lingered_ns = batch_since_ns_ + options_.batch_linger_ns;
+  return LeadsPeers() ? std::max(lingered_ns, pacer_.next_ns()) : lingered_ns;
 }
 
 void Replica::SubmitBatch(int64_t now_ns, Effects* effects) {
+  if (LeadsPeers()) {
+    const uint64_t ordered = raft_->last_index().value() - engine_->applied_index().value();
+    pacer_.Saw(ordered + batch_.size(), now_ns);
+  }
   if (batch_.empty()) {
     batch_since_ns_ = 0;
     return;
   }
   if (batch_since_ns_ == 0) batch_since_ns_ = now_ns;
   if (!BatchIsDue(now_ns)) {
-    effects->wake_at_ns = batch_since_ns_ + options_.batch_linger_ns;
+    effects->wake_at_ns = BatchDueNs();
     return;
   }
   if (!Replayed()) return;
@@ -56,6 +85,10 @@ void Replica::SubmitBatch(int64_t now_ns, Effects* effects) {
   batch_bytes_ = 0;
   for (const Proposal& proposal : batch_) batch_bytes_ += proposal.payload.size();
   if (batch_.empty()) batch_since_ns_ = 0;
+  if (first == 0 || !LeadsPeers()) return;
+  pacer_.Left(now_ns);
+  // Asked for now, so that whoever brings the next proposals need not wake the owner for it.
+  if (pacer_.Crowded()) effects->wake_at_ns = std::min(effects->wake_at_ns, pacer_.next_ns());
 }
 
 void Replica::DropOutdated(Effects* effects) {

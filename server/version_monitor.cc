@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "base/text.h"
+#include "base/thread_name.h"
 #include "server/http_client.h"
-#include "server/thread_name.h"
 
 namespace quorate::server {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "base/thread_name.h"
 #include "base/thread_turns.h"
-#include "server/thread_name.h"
 
 namespace quorate::server {
 

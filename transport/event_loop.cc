@@ -20,10 +20,24 @@
 namespace quorate::transport {
 namespace {
 
-// The part of a loop that other threads touch to wake it. Shared, so that a WakeScope that ends
-// after the loop is gone does no harm.
+// Of a loop, by one who posted to it: what comes after that many turns is left to its own thread.
+constexpr int kServedTurnsMax = 4;
+
+// The part of a loop that other threads touch to wake it, or to take a turn of it. Shared, so that
+// a WakeScope that ends after the loop is gone does no harm.
 class Waker {
  public:
+  // What others may run, while the loop runs.
+  class Served {
+   public:
+    virtual ~Served() = default;
+    virtual void RunOthersTurn() = 0;
+    // Of the turn mutex's holder, when its state is kAsleep: nothing came meanwhile.
+    virtual bool HasPosted() = 0;
+    // The loop's own thread has to look at something else than what was posted.
+    virtual bool WantsOwnThread() = 0;
+  };
+
   Waker() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
     QR_CHECK_MSG(fd_ >= 0, "eventfd: out of descriptors or memory");
   }
@@ -45,13 +59,56 @@ class Waker {
   void FallAsleep() { state_.store(State::kAsleep); }
   void StayAwake() { state_.store(State::kAwake); }
 
+  // Whoever runs a turn holds it, the loop's own thread whenever it does not sleep.
+  void Lock() {
+    turn_mutex_.lock();
+    holder_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  }
+  void Unlock() {
+    holder_.store(std::thread::id(), std::memory_order_relaxed);
+    turn_mutex_.unlock();
+  }
+  // While locked. Null: turns are for the loop's thread alone, or over.
+  void SetServed(Served* served) { served_ = served; }
+
+  // Runs what was posted here and now, where the loop allows it and sleeps; else wakes it.
+  void ServeOrWake() {
+    // An awake loop looks at what was posted before it sleeps, whoever's turn it is.
+    if (state_.load() == State::kAwake ||
+        holder_.load(std::memory_order_relaxed) == std::this_thread::get_id() ||
+        !turn_mutex_.try_lock()) {
+      return Wake();
+    }
+    holder_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    bool served = served_ != nullptr;
+    if (served) {
+      bool more = true;
+      for (int turn = 0; more && turn < kServedTurnsMax; ++turn) {
+        StayAwake();
+        served_->RunOthersTurn();
+        FallAsleep();
+        more = served_->HasPosted();
+      }
+      served = !more && !served_->WantsOwnThread();
+    }
+    Unlock();
+    if (!served) Wake();
+  }
+
  private:
   enum class State { kAwake, kAsleep, kWoken };
   const int fd_;
   std::atomic<State> state_{State::kAwake};
+  std::mutex turn_mutex_;
+  std::atomic<std::thread::id> holder_;
+  Served* served_ = nullptr;  // under turn_mutex_
 };
 
+// Loops that one scope serves, at most: they may post to each other.
+constexpr size_t kServedInScopeMax = 4;
+
 thread_local int wake_scope_depth = 0;
+thread_local bool wake_scope_serves = false;
 thread_local std::vector<std::shared_ptr<Waker>> wake_scope_pending;
 
 void WakeNowOrAtScopeEnd(const std::shared_ptr<Waker>& waker) {
@@ -162,14 +219,15 @@ class TimerHeap {
 
 }  // namespace
 
-struct EventLoop::Impl {
+struct EventLoop::Impl final : Waker::Served {
   struct Watched {
     int fd;
     bool gone = false;
     std::function<void(uint32_t)> on_ready;
   };
 
-  explicit Impl(const Clock* the_clock) : clock(the_clock), epoll_fd(epoll_create1(EPOLL_CLOEXEC)) {
+  Impl(const Clock* the_clock, Turns the_turns)
+      : clock(the_clock), turns(the_turns), epoll_fd(epoll_create1(EPOLL_CLOEXEC)) {
     QR_CHECK(clock != nullptr);
     QR_CHECK_MSG(epoll_fd >= 0, "epoll_create1: out of descriptors or memory");
     epoll_event event{};
@@ -179,9 +237,9 @@ struct EventLoop::Impl {
     QR_CHECK(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, waker->fd(), &event) == 0);
     now_ns = clock->MonotonicNs();
   }
-  ~Impl() { close(epoll_fd); }
+  ~Impl() override { close(epoll_fd); }
 
-  bool HasPosted() {
+  bool HasPosted() override {
     std::lock_guard lock(mutex);
     return !posted.empty();
   }
@@ -210,15 +268,27 @@ struct EventLoop::Impl {
     int64_t wait_ns = next_ns == INT64_MAX ? -1 : std::max<int64_t>(0, next_ns - now_ns);
     // Before the first turn there may be end-of-turn work already.
     if (stop.load() || !end_of_turn.empty() || HasPosted()) wait_ns = 0;
+    sleeps_until_ns = next_ns;
     timespec timeout{};
     timeout.tv_sec = wait_ns / kNanosPerSecond;
     timeout.tv_nsec = wait_ns % kNanosPerSecond;
+    waker->Unlock();
     const int ready =
         epoll_pwait2(epoll_fd, events, capacity, wait_ns < 0 ? nullptr : &timeout, nullptr);
-    waker->StayAwake();
     QR_CHECK(ready >= 0 || errno == EINTR);
+    waker->Lock();
+    waker->StayAwake();
     return std::max(ready, 0);
   }
+
+  void RunOthersTurn() override {
+    const quorate::Turn turn;
+    now_ns = clock->MonotonicNs();
+    RunPosted();
+    RunEndOfTurn();
+  }
+
+  bool WantsOwnThread() override { return stop.load() || timers.NextNs() < sleeps_until_ns; }
 
   void Turn() {
     std::array<epoll_event, 256> events;
@@ -233,11 +303,14 @@ struct EventLoop::Impl {
     timers.RunDue(now_ns);
     // What they answer leaves with this turn's writes.
     turn.CallListeners();
+    RunPosted();
     RunEndOfTurn();
+    // Not in others' turns: this thread may hold events that were taken before.
     graveyard.clear();
   }
 
   const Clock* const clock;
+  const Turns turns;
   const std::shared_ptr<Waker> waker = std::make_shared<Waker>();
   const int epoll_fd;
   std::atomic<bool> stop{false};
@@ -248,6 +321,7 @@ struct EventLoop::Impl {
 
   // Loop thread only.
   int64_t now_ns = 0;
+  int64_t sleeps_until_ns = 0;  // of the own thread; INT64_MAX = no timer wakes it
   std::vector<std::function<void()>> running_posts;
   std::vector<std::function<void()>> end_of_turn;
   std::vector<std::function<void()>> running_end;
@@ -257,18 +331,23 @@ struct EventLoop::Impl {
   TimerHeap timers;
 };
 
-EventLoop::EventLoop(const Clock* clock) : impl_(std::make_unique<Impl>(clock)) {}
+EventLoop::EventLoop(const Clock* clock, Turns turns)
+    : impl_(std::make_unique<Impl>(clock, turns)) {}
 EventLoop::~EventLoop() = default;
 
 void EventLoop::Run() {
   impl_->thread.store(std::this_thread::get_id());
+  impl_->waker->Lock();
+  if (impl_->turns == Turns::kServedByOthers) impl_->waker->SetServed(impl_.get());
   while (!impl_->stop.load()) impl_->Turn();
+  impl_->waker->SetServed(nullptr);
   // Work posted before Stop still runs.
   impl_->RunPosted();
   impl_->RunEndOfTurn();
   impl_->graveyard.clear();
   impl_->stop.store(false);
   impl_->thread.store(std::thread::id());
+  impl_->waker->Unlock();
 }
 
 void EventLoop::Stop() {
@@ -333,9 +412,20 @@ int64_t EventLoop::NowNs() const { return impl_->now_ns; }
 WakeScope::WakeScope() { ++wake_scope_depth; }
 
 WakeScope::~WakeScope() {
-  if (--wake_scope_depth > 0) return;
-  for (const auto& waker : wake_scope_pending) waker->Wake();
-  wake_scope_pending.clear();
+  if (wake_scope_depth == 1) {
+    // What is posted meanwhile joins the list.
+    for (size_t i = 0; i < wake_scope_pending.size(); ++i) {
+      const std::shared_ptr<Waker> waker = std::move(wake_scope_pending[i]);
+      wake_scope_serves&& i < kServedInScopeMax ? waker->ServeOrWake() : waker->Wake();
+    }
+    wake_scope_pending.clear();
+    wake_scope_serves = false;
+  }
+  --wake_scope_depth;
+}
+
+void WakeScope::ServeLoops() {
+  if (wake_scope_depth == 1) wake_scope_serves = true;
 }
 
 }  // namespace quorate::transport

@@ -1,5 +1,10 @@
 // EventLoop: epoll, timers and posted work, one thread each. Everything that belongs to a
 // connection happens on its loop; other threads reach it by Post only.
+//
+// A turn of a loop is run by one thread at a time, nearly always the loop's own. To wake a thread
+// costs more than to write a few bytes to a socket, so a loop may allow others to run what they
+// posted themselves while its own thread sleeps (see WakeScope::ServeLoops). "Loop thread" below
+// means whoever runs the turn.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +20,10 @@ class EventLoop {
  public:
   using TimerId = uint64_t;
 
-  explicit EventLoop(const Clock* clock);
+  // kServedByOthers: nothing that runs on the loop blocks or goes by the thread's identity.
+  enum class Turns : uint8_t { kOwnThreadOnly, kServedByOthers };
+
+  explicit EventLoop(const Clock* clock, Turns turns = Turns::kOwnThreadOnly);
   ~EventLoop();
 
   // Runs until Stop. The calling thread becomes the loop's thread.
@@ -50,6 +58,9 @@ class WakeScope {
  public:
   WakeScope();
   ~WakeScope();
+  // Wakes nobody when it ends: takes a turn of each loop that sleeps and allows it, running what
+  // was posted and writing what that leads to. For little work only; inner scopes have no say.
+  void ServeLoops();
   WakeScope(const WakeScope&) = delete;
   WakeScope& operator=(const WakeScope&) = delete;
 };

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/thread_name.h"
 #include "base/thread_turns.h"
 #include "transport/byte_socket.h"
 
@@ -16,7 +17,7 @@ constexpr size_t kSpareBufferBytesMax = 1 << 20;
 
 NativeLoop::NativeLoop(const ServerOptions* options, const ServiceTable* services,
                        const HttpHandler* http, Http1Factory http1)
-    : loop_(options->clock),
+    : loop_(options->clock, EventLoop::Turns::kServedByOthers),
       context_{options, services, http, &loop_, &counters_, std::move(http1)},
       mailbox_(std::make_shared<Mailbox>(&loop_, [this] { DrainMailbox(); })),
       read_buffer_(std::make_unique_for_overwrite<char[]>(kReadBufferBytes)) {}
@@ -34,8 +35,9 @@ void NativeLoop::StopAndJoin() {
   mailbox_->Close();
 }
 
-void NativeLoop::Start() {
-  thread_ = std::thread([this] {
+void NativeLoop::Start(const char* name) {
+  thread_ = std::thread([this, name] {
+    SetThreadName(name);
     Mailbox::OfThisThread() = mailbox_.get();
     AskForShortTurns();
     loop_.Run();

@@ -20,7 +20,8 @@ class NativeLoop final : public ConnectionOwner {
              Http1Factory http1 = nullptr);
   ~NativeLoop() override;
 
-  void Start();
+  // `name` of its thread, at most 15 characters.
+  void Start(const char* name);
   // Ends all connections and joins the thread. Not from the loop thread.
   void StopAndJoin();
   EventLoop* loop() { return &loop_; }

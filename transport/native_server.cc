@@ -105,7 +105,7 @@ void NativeServer::Serve() {
     loops_.push_back(std::make_unique<NativeLoop>(&options_, services_, &http_));
     loops_.back()->set_on_gone([this] { OnConnectionGone(); });
   }
-  for (auto& loop : loops_) loop->Start();
+  for (auto& loop : loops_) loop->Start("io");
   loops_.front()->loop()->Post([this] { WatchListeners(); });
 }
 

@@ -94,20 +94,15 @@ TEST_CASE("the summary is etcdutl's: a checksum over all names, keys and values"
   const TempDir folder;
   WriteSnapshotFile(folder.path() + "/s", state, 1 << 20);
   uint32_t hash = 0;
-  uint64_t keys = 0;
   for (size_t i = 0; i < kv::kTableCount; ++i) {
     const auto table = static_cast<kv::Table>(i);
     hash = Crc32c(hash, TableName(table));
     const auto pairs = state.find(table);
     if (pairs == state.end()) continue;
-    for (const auto& [key, value] : pairs->second) {
-      hash = Crc32c(Crc32c(hash, key), value);
-      ++keys;
-    }
+    for (const auto& [key, value] : pairs->second) hash = Crc32c(Crc32c(hash, key), value);
   }
   const FileSummary summary = Summarize(MustOpen(folder.path() + "/s")->reader()).value();
   CHECK(summary.hash == hash);
-  CHECK(summary.keys == keys);
   CHECK(summary.revision == 699 * 3 + 2);
   CHECK(summary.version == "3.7.0");
 }

@@ -164,7 +164,6 @@ absl::StatusOr<FileSummary> Summarize(const Reader& reader) {
     QR_RETURN_IF_ERROR(
         reader.Scan(bucket, {}, {}, [&](std::string_view key, std::string_view value) {
           summary.hash = Crc32c(Crc32c(summary.hash, key), value);
-          ++summary.keys;
           if (bucket == meta && key == kStorageVersion) summary.version = value;
           if (bucket != keys) return true;
           const std::optional<int64_t> revision = MainRevision(key);

@@ -94,7 +94,6 @@ class SnapshotFile final : public kv::KvSnapshot {
 struct FileSummary {
   uint32_t hash = 0;
   int64_t revision = 0;  // of the last record in bucket key; 0 without any
-  uint64_t keys = 0;     // pairs in all buckets
   std::string version;   // storageVersion; empty when the file says none
 };
 absl::StatusOr<FileSummary> Summarize(const Reader& reader);

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "base/crc32c.h"
 #include "base/text.h"
+#include "engine/mvcc/fingerprint.h"
 #include "engine/mvcc/wire.h"
 
 namespace quorate::engine {
@@ -17,18 +18,6 @@ constexpr int kInternal = 13;
 // Who decides whether a record at or below the compaction counts. etcd's keep sets differ by who
 // asks in one point: a compaction's own keep set holds tombstones of its revision.
 enum class KeepSet { kOfQuery, kOfCompaction };
-
-// FNV-1a, 128 bits, in place of a key: the names of a million keys would take more memory than all
-// the rest of a hash job.
-using Fingerprint = std::pair<uint64_t, uint64_t>;
-Fingerprint FingerprintOf(std::string_view key) {
-  constexpr unsigned __int128 kOffset =
-      static_cast<unsigned __int128>(0x6c62272e07bb0142) << 64 | 0x62b821756295c58d;
-  constexpr unsigned __int128 kPrime = static_cast<unsigned __int128>(1) << 88 | 0x13b;
-  unsigned __int128 hash = kOffset;
-  for (const char c : key) hash = (hash ^ static_cast<unsigned char>(c)) * kPrime;
-  return {static_cast<uint64_t>(hash >> 64), static_cast<uint64_t>(hash)};
-}
 
 // Records at or below the compaction may be garbage that is not deleted yet, or be outlived by a
 // newer one at or below the hashed revision. etcd hashes of them only the keep set: per key the

@@ -17,7 +17,7 @@ class SnapshotHistory final : public HistoryReader {
   SnapshotHistory(std::unique_ptr<kv::KvSnapshot> snapshot,
                   std::vector<std::shared_ptr<const WindowChunk>> chunks)
       : snapshot_(std::move(snapshot)), chunks_(std::move(chunks)) {
-    QR_CHECK(!chunks_.empty());
+    if (chunks_.empty()) return;
     // The last chunk is still being filled: its list of records is copied, their bytes stay.
     const std::span<const WindowRecord> records = chunks_.back()->records();
     open_records_.assign(records.begin(), records.end());
@@ -85,7 +85,13 @@ class SnapshotHistory final : public HistoryReader {
 std::unique_ptr<HistoryReader> MakeHistoryReader(
     std::unique_ptr<kv::KvSnapshot> snapshot,
     std::vector<std::shared_ptr<const WindowChunk>> chunks) {
+  QR_CHECK(!chunks.empty());
   return std::make_unique<SnapshotHistory>(std::move(snapshot), std::move(chunks));
+}
+
+std::unique_ptr<HistoryReader> MakeHistoryReader(std::unique_ptr<kv::KvSnapshot> snapshot) {
+  return std::make_unique<SnapshotHistory>(std::move(snapshot),
+                                           std::vector<std::shared_ptr<const WindowChunk>>());
 }
 
 }  // namespace quorate::engine

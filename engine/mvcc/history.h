@@ -16,4 +16,7 @@ std::unique_ptr<HistoryReader> MakeHistoryReader(
     std::unique_ptr<kv::KvSnapshot> snapshot,
     std::vector<std::shared_ptr<const WindowChunk>> chunks);
 
+// Of a state that no window lies over: of a file, or of a member that is not running.
+std::unique_ptr<HistoryReader> MakeHistoryReader(std::unique_ptr<kv::KvSnapshot> snapshot);
+
 }  // namespace quorate::engine

@@ -27,6 +27,11 @@ absl::Status MvccStore::RestoreRecord(std::string_view key, std::string_view val
       parsed->revision.sub > UINT32_MAX) {
     return Damaged("key", key, "not a revision");
   }
+  // What `etcdutl snapshot restore --bump-revision` writes: it only says how far revisions go.
+  if (value.empty() && parsed->kind == RecordKind::kPut) {
+    current_ = std::max(current_, parsed->revision.main);
+    return absl::OkStatus();
+  }
   const std::optional<wire::KeyValue> kv = wire::ParseKeyValue(value);
   if (!kv || kv->key.empty()) return Damaged("key", key, "the record cannot be read");
   const bool put = parsed->kind == RecordKind::kPut;

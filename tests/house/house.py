@@ -33,7 +33,9 @@ LAYERS = {
     "transport": {"transport", "base", "proto"},
     "server": {"server", "base", "proto", "consensus", "backends/kv", "backends/log",
                "backends/bbolt", "engine", "transport"},
-    "ctl": {"ctl", "base", "proto", "transport", "backends/kv", "backends/log"},
+    "ctl": {"ctl", "base", "proto", "transport", "backends/kv", "backends/log", "backends/bbolt"},
+    "utl": {"utl", "base", "proto", "backends/kv", "backends/log", "backends/bbolt", "engine",
+            "ctl/text_forms.h", "server/bootstrap.h", "server/config.h", "server/data_dir.h"},
     "workloads": {"workloads", "base", "proto", "transport"},
 }
 # Tests of a room may besides use real neighbours of an interface that the room only names.

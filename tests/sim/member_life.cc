@@ -107,6 +107,7 @@ void MemberLife::BuildReplica() {
   options.batch_entries_max = config.batch_entries_max;
   options.batch_bytes_max = config.batch_bytes_max;
   options.batch_linger_ns = config.batch_linger_ns;
+  options.batch_pace_ns = config.batch_pace_ns;
   options.seal_interval_ns = config.backend_commit_interval_ns;
   options.compaction_steps = config.compaction_steps;
   options.request_timeout_ns = config.RequestTimeoutNs();

@@ -59,6 +59,7 @@ server::ServerConfig DrawConfig(Random* random) {
   config.batch_entries_max = OneOf<uint32_t>(random, {1, 3, 64, 1024});
   config.batch_bytes_max = OneOf<uint64_t>(random, {200, 4 << 10, 4 << 20});
   config.batch_linger_ns = OneOf<int64_t>(random, {0, 0, 200'000, 3 * kMilli});
+  config.batch_pace_ns = config.batch_linger_ns == 0 ? 2 * kMilli : 0;
   config.log_sync = OneOf<const char*>(random, {"fdatasync", "fdatasync", "dsync"});
   config.log_segment_bytes = OneOf<uint64_t>(random, {1 << 10, 4 << 10, 32 << 10});
   config.window_bytes_max = OneOf<uint64_t>(random, {16 << 10, 256 << 10});

@@ -139,11 +139,35 @@ def no_file_outlives_a_crash(backend):
         assert not left.exists()
 
 
+def saved_by_quoratectl(backend):
+    quoratectl = quorate_binary().with_name("quoratectl")
+    with Server(quorate_binary(), f"--backend={backend}") as server:
+        fill(server.endpoint)
+        path = Path(server.root, "saved.db")
+        at = ["--endpoints", server.endpoint]
+        out = run(quoratectl, *at, "snapshot", "save", path)[0]
+        assert out == f"Snapshot saved at {path}\nServer version 3.7.0\n", out
+        assert path.read_bytes() == save(server.endpoint, Path(server.root, "s.db"))
+        assert path.stat().st_mode & 0o777 == 0o600
+        etcdctl = tool("etcdctl")
+        for words, code in (([*at, "snapshot", "save"], 128),
+                            (["--endpoints", "a:1,b:2", "snapshot", "save", path], 5)):
+            told = run(quoratectl, *words, code=code)[1]
+            if etcdctl is not None:  # behind what it says of the environment
+                assert run(etcdctl, *words, code=code)[1].endswith(told), told
+        none = Path(server.root, "none.db")
+        run(quoratectl, *at, "snapshot", "save", Path(server.root, "no/folder.db"), code=5)
+        server.stop()
+        run(quoratectl, *at, "snapshot", "save", none, "--command-timeout=2s", code=5)
+        assert not list(Path(server.root).glob("none.db*"))
+
+
 CASES = [
     (stream_is_whole, BACKENDS),
     (one_moment_while_writes_go_on, BACKENDS),
     (a_real_etcd_takes_it, BACKENDS),
     (an_old_etcd_takes_it, ("lmdb",)),
+    (saved_by_quoratectl, ("memory",)),
     (clients_that_leave, ("lmdb",)),
     (no_file_outlives_a_crash, ("memory",)),
 ]

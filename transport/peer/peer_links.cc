@@ -15,6 +15,7 @@
 #include "absl/strings/str_split.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "transport/client.h"
 #include "transport/listener.h"
 #include "transport/native_loop.h"
@@ -126,8 +127,11 @@ PeerLinks::Impl::Impl(const PeerLinksOptions& the_options, PeerEvents* events,
 void PeerLinks::Impl::Start() {
   QR_CHECK(!started);
   started = true;
-  snapshot_thread = std::thread([this] { snapshots.Run(); });
-  network.Start();
+  snapshot_thread = std::thread([this] {
+    SetThreadName("snapshots");
+    snapshots.Run();
+  });
+  network.Start("peers");
   loop->Post([this] { WatchListeners(); });
 }
 

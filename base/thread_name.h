@@ -3,9 +3,9 @@
 
 #include <pthread.h>
 
-namespace quorate::server {
+namespace quorate {
 
 // At most 15 characters are kept by the system.
 inline void SetThreadName(const char* name) { pthread_setname_np(pthread_self(), name); }
 
-}  // namespace quorate::server
+}  // namespace quorate
