@@ -170,6 +170,13 @@ class Engine {
   // Optional: an owner that never asks has compactions without a kept hash.
   virtual std::unique_ptr<CompactionHash> TakeCompactionHash() = 0;
   virtual void KeepCompactionHash(std::unique_ptr<CompactionHash> done) = 0;
+  // Those that are kept, the newest first.
+  struct KeptHash {
+    int64_t revision = 0;
+    int64_t compact_revision = 0;  // of the compaction before
+    uint32_t hash = 0;
+  };
+  virtual std::vector<KeptHash> compaction_hashes() const = 0;
   // The newest compaction whose deletions are all flushed (for physical=true); -1 = none yet.
   virtual int64_t PhysicallyCompacted() const = 0;
 

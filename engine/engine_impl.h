@@ -48,6 +48,7 @@ class EngineImpl final : public Engine, public WatchStore {
   bool CompactSlice(uint32_t steps) override { return store_.CompactSlice(steps); }
   std::unique_ptr<CompactionHash> TakeCompactionHash() override;
   void KeepCompactionHash(std::unique_ptr<CompactionHash> done) override;
+  std::vector<KeptHash> compaction_hashes() const override;
   int64_t PhysicallyCompacted() const override { return store_.PhysicallyCompacted(); }
 
   std::vector<std::shared_ptr<const FlushChunk>> TakeSealed(Seal seal) override {

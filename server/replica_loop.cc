@@ -328,8 +328,16 @@ void ReplicaLoop::LogElections() {
   seen_.leader = raft.leader();
 }
 
+void ReplicaLoop::LogCompaction() {
+  const int64_t done = replica_->engine().PhysicallyCompacted();
+  if (done <= compaction_told_) return;
+  compaction_told_ = done;
+  LogInfo("finished scheduled compaction", {{"compact-revision", done}});
+}
+
 void ReplicaLoop::UpdateCounters() {
   LogElections();
+  LogCompaction();
   const auto store = [](auto& counter, auto value) {
     counter.store(value, std::memory_order_relaxed);
   };

@@ -292,7 +292,12 @@ std::string PromotionText(const Error& error) {
 }
 
 void PromoteAsLeader(ServiceContext& context, Replica& replica, MemberId member,
-                     std::function<void(Error, Replica&)> done) {
+                     std::function<void(Error, Replica&)> answer) {
+  const ChangeDone done = [&context, answer = std::move(answer)](const Error& error, Replica& r) {
+    const bool elsewhere = error.message == engine::errors::kNotLeader.message;
+    if (!elsewhere) context.peer_counters->Promotion(error.ok() ? "" : PromotionText(error));
+    answer(error, r);
+  };
   const Error refused = Check(context, replica, [&](const RuleInputs& inputs) {
     return MayPromote(inputs, replica.raft().status(), member,
                       IsStrict(context) ? Reconfig::kStrict : Reconfig::kUnchecked);
@@ -301,7 +306,7 @@ void PromoteAsLeader(ServiceContext& context, Replica& replica, MemberId member,
   engine::MemberContext promoted;
   promoted.member.set_id(member.value());
   promoted.promote = true;
-  ProposeChange(context, replica, raftpb::ConfChangeAddNode, promoted, std::move(done));
+  ProposeChange(context, replica, raftpb::ConfChangeAddNode, promoted, done);
 }
 
 void AddClusterService(ServiceContext* context, transport::ServiceTable* table) {

@@ -18,6 +18,7 @@
 #include "server/backend_writer.h"
 #include "server/config.h"
 #include "server/http_client.h"
+#include "server/peer_counters.h"
 #include "server/replica_loop.h"
 #include "server/services/leader_streams.h"
 #include "server/worker_pool.h"
@@ -50,6 +51,7 @@ struct ServiceContext {
   IdGenerator* ids = nullptr;
   HttpCaller* peer_calls = nullptr;
   LeaderStreams* leader_streams = nullptr;
+  PeerCounters* peer_counters = nullptr;
   MemberId member;
   const Tokens* tokens = nullptr;  // not asked before auth is on
   PasswordWork* passwords = nullptr;
@@ -98,6 +100,7 @@ enum class RaftField : uint32_t {
   kAuthRoleGet = 1202,
   kAuthRoleGrantPermission = 1203,
   kAuthRoleRevokePermission = 1204,
+  kDowngradeInfoSet = 1302,
 };
 // InternalRaftRequest.header: an id, and who asks (nobody while auth is off).
 struct RaftHeader {

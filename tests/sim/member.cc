@@ -166,6 +166,7 @@ absl::Status Member::Start() {
   QR_CHECK(!running());
   MemberLife::Inputs inputs;
   inputs.config = &options_.config;
+  inputs.raft = &options_.raft;
   inputs.files = disk_.get();
   inputs.clock = &clock_;
   inputs.seed = kernel_->random().Next();

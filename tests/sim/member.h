@@ -48,6 +48,7 @@ class Member {
   struct Options {
     Place place = 0;
     server::ServerConfig config;
+    consensus::Config raft;  // its limits
     log::LogIdentity identity;
     int64_t clock_gain_ppm = 0;
     int64_t worker_delay_ns_max = 0;

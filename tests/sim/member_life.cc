@@ -71,7 +71,7 @@ absl::Status MemberLife::Build() {
 
 absl::Status MemberLife::BuildRaft() {
   const server::ServerConfig& config = *inputs_.config;
-  consensus::Config raft_config;
+  consensus::Config raft_config = *inputs_.raft;
   raft_config.self = data_.identity.member;
   raft_config.election_ticks = config.election_ticks;
   raft_config.pre_vote = config.pre_vote;

@@ -31,6 +31,7 @@ class MemberLife {
  public:
   struct Inputs {
     const server::ServerConfig* config = nullptr;
+    const consensus::Config* raft = nullptr;  // its limits
     FileEnv* files = nullptr;
     const Clock* clock = nullptr;
     uint64_t seed = 0;

@@ -67,7 +67,7 @@ server::ServerConfig DrawConfig(Random* random) {
       OneOf<int64_t>(random, {10 * kMilli, 100 * kMilli, 1000 * kMilli});
   config.compaction_slice_ns = 500'000;
   config.compaction_steps = OneOf<uint32_t>(random, {1, 10, 1000});
-  config.snapshot_count = OneOf<uint64_t>(random, {5, 50, 500});
+  config.snapshot_count = OneOf<uint64_t>(random, {3, 10, 50, 500});
   config.catchup_entries = OneOf<uint64_t>(random, {0, 10, 100});
   config.tick_ns = 100 * kMilli;
   config.election_ticks = OneOf<uint32_t>(random, {5, 10, 10});
@@ -80,6 +80,16 @@ server::ServerConfig DrawConfig(Random* random) {
   config.watch_progress_interval_ns = OneOf<int64_t>(random, {300 * kMilli, 600'000 * kMilli});
   config.initial_cluster_token = "simulated";
   return config;
+}
+
+// Small ones in most runs: a log that is kept in memory whole hides how arrears are made up for.
+consensus::Config DrawRaftLimits(Random* random) {
+  consensus::Config limits;
+  limits.append_bytes_max = OneOf<uint64_t>(random, {100, 2 << 10, 1 << 20});
+  limits.appends_in_flight_max = OneOf<uint32_t>(random, {1, 4, 512});
+  limits.append_bytes_in_flight_max = OneOf<uint64_t>(random, {1 << 10, 64 << 20});
+  limits.tail_bytes_max = OneOf<uint64_t>(random, {0, 1 << 10, 16 << 20});
+  return limits;
 }
 
 std::string PeerUrl(Place place) { return StrCat("http://127.0.0.1:", 20'000 + place); }
@@ -111,6 +121,7 @@ Plan DrawPlan(uint64_t seed, const PlanWishes& wishes, Random* random) {
     plan.clock_gain_ppm.push_back(random->Between(-gain_max, gain_max));
   }
   plan.config = DrawConfig(random);
+  plan.raft = DrawRaftLimits(random);
   plan.key_groups = static_cast<uint32_t>(random->Between(1, 4));
   plan.stream_weight = OneOf<uint64_t>(random, {1, 1, 4'000});
   plan.worker_delay_ns_max =
@@ -125,9 +136,11 @@ std::string Plan::ToText() const {
                 " batch=", config.batch_entries_max, "/", config.batch_bytes_max, "/",
                 config.batch_linger_ns, "ns log=", config.log_sync, "/", config.log_segment_bytes,
                 " window=", config.window_bytes_max, " snapshot=", config.snapshot_count, "/",
-                config.catchup_entries, " election=", config.election_ticks,
-                " prevote=", config.pre_vote ? 1 : 0, " lost=", network.lost,
-                " repeated=", network.repeated, " slow=", network.slow, "ppm");
+                config.catchup_entries, " tail=", raft.tail_bytes_max,
+                " append=", raft.append_bytes_max, "/", raft.appends_in_flight_max,
+                " election=", config.election_ticks, " prevote=", config.pre_vote ? 1 : 0,
+                " lost=", network.lost, " repeated=", network.repeated, " slow=", network.slow,
+                "ppm");
 }
 
 server::ServerConfig ConfigOf(const Plan& plan, Place place) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "consensus/raft.h"
 #include "server/bootstrap.h"
 #include "server/config.h"
 #include "tests/sim/member.h"
@@ -47,6 +48,7 @@ struct Plan {
   FaultRates faults;
   std::vector<int64_t> clock_gain_ppm;  // per member
   server::ServerConfig config;          // without what differs between members
+  consensus::Config raft;               // its limits
   uint32_t key_groups = 3;
   uint64_t stream_weight = 1;       // bytes counted per byte that waits on a stream
   int64_t worker_delay_ns_max = 0;  // until a worker takes up what it is given

@@ -46,6 +46,7 @@ World::World(const Plan& plan, Kernel* kernel)
     Member::Options options;
     options.place = place;
     options.config = ConfigOf(plan, place);
+    options.raft = plan.raft;
     options.clock_gain_ppm = plan.clock_gain_ppm[place];
     options.worker_delay_ns_max = plan.worker_delay_ns_max;
     options.identity = IdentityOf(plan, place);
