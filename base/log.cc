@@ -1,10 +1,8 @@
 #include "base/log.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cerrno>
 #include <cstdio>
 #include <ctime>
 #include <mutex>
@@ -23,16 +21,12 @@ constexpr std::string_view kLevelNames[] = {"debug",  "info",  "warn", "error",
 
 std::string_view LevelName(LogLevel level) { return kLevelNames[static_cast<size_t>(level)]; }
 
-struct Sink {
-  int fd = -1;
-  bool owned = false;  // opened by us, to be closed when replaced
-};
-
 struct Logger {
   std::atomic<LogLevel> level{LogLevel::kInfo};
   std::mutex mutex;  // guards the rest
   LogConfig::Format format = LogConfig::Format::kJson;
-  std::vector<Sink> sinks{Sink{.fd = STDERR_FILENO}};
+  std::vector<std::unique_ptr<LogSink>> sinks;
+  Logger() { sinks.push_back(MakeDescriptorSink(STDERR_FILENO)); }
 };
 
 // Never destroyed: other static objects may log while the program ends.
@@ -115,30 +109,39 @@ std::string ConsoleLine(LogLevel level, std::string_view message,
   return line;
 }
 
-void WriteLine(int fd, std::string_view line) {
-  while (!line.empty()) {
-    const ssize_t written = ::write(fd, line.data(), line.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return;  // nowhere left to complain
-    line.remove_prefix(static_cast<size_t>(written));
+// syslog's.
+int PriorityOf(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return 7;
+    case LogLevel::kInfo:
+      return 6;
+    case LogLevel::kWarn:
+      return 4;
+    case LogLevel::kError:
+      return 3;
+    default:
+      return 2;
   }
 }
 
-absl::StatusOr<Sink> OpenSink(const std::string& output) {
-  if (output == "default" || output == "stderr") return Sink{.fd = STDERR_FILENO};
-  if (output == "stdout") return Sink{.fd = STDOUT_FILENO};
+constexpr char kJournalSocket[] = "/run/systemd/journal/socket";
+
+absl::StatusOr<std::unique_ptr<LogSink>> OpenSink(const std::string& output,
+                                                  const std::optional<LogRotation>& rotation) {
+  static const SystemClock* const clock = new SystemClock;
+  if (output == "default" || output == "stderr") return MakeDescriptorSink(STDERR_FILENO);
+  if (output == "stdout") return MakeDescriptorSink(STDOUT_FILENO);
   if (output == "systemd/journal") {
-    return absl::InvalidArgumentError(
-        "log output \"systemd/journal\" is not supported; use \"stderr\", which systemd forwards "
-        "to the journal");
+    auto journal = OpenJournalSink(kJournalSocket);
+    if (journal.ok()) return journal;
+    return MakeDescriptorSink(STDERR_FILENO);
   }
   if (output.empty()) {
     return absl::InvalidArgumentError(
-        "empty log output; known: default, stderr, stdout, or the path of a file");
+        "empty log output; known: default, stderr, stdout, systemd/journal, or the path of a file");
   }
-  const int fd = ::open(output.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (fd < 0) return absl::ErrnoToStatus(errno, StrCat("open log output ", output));
-  return Sink{.fd = fd, .owned = true};
+  return rotation ? OpenRotatingSink(output, *rotation, clock) : OpenFileSink(output);
 }
 
 }  // namespace
@@ -185,28 +188,18 @@ absl::Status ParseLogLevel(std::string_view text, LogLevel* level) {
 }
 
 absl::Status ConfigureLog(const LogConfig& config) {
-  std::vector<Sink> sinks;
-  absl::Status error;
+  std::vector<std::unique_ptr<LogSink>> sinks;
   for (const std::string& output : config.outputs) {
-    absl::StatusOr<Sink> sink = OpenSink(output);
-    if (!sink.ok()) {
-      error = sink.status();
-      break;
-    }
-    sinks.push_back(*sink);
+    absl::StatusOr<std::unique_ptr<LogSink>> sink = OpenSink(output, config.rotation);
+    if (!sink.ok()) return sink.status();
+    sinks.push_back(*std::move(sink));
   }
   Logger& logger = TheLogger();
-  if (error.ok()) {
-    std::lock_guard lock(logger.mutex);
-    logger.format = config.format;
-    logger.level = config.level;
-    logger.sinks.swap(sinks);
-  }
-  // Either the replaced ones or those of a configuration that is not taken.
-  for (const Sink& sink : sinks) {
-    if (sink.owned) ::close(sink.fd);
-  }
-  return error;
+  std::lock_guard lock(logger.mutex);
+  logger.format = config.format;
+  logger.level = config.level;
+  logger.sinks.swap(sinks);
+  return absl::OkStatus();
 }
 
 bool LogEnabled(LogLevel level) {
@@ -221,7 +214,8 @@ void Log(LogLevel level, std::string_view message, std::initializer_list<LogFiel
     const std::string line = target.format == LogConfig::Format::kJson
                                  ? JsonLine(level, message, fields, logger, where)
                                  : ConsoleLine(level, message, fields, logger, where);
-    for (const Sink& sink : target.sinks) WriteLine(sink.fd, line);
+    const int priority = PriorityOf(level);
+    for (const auto& sink : target.sinks) sink->Write(priority, line);
   }
   // No clean-up: other threads still run and must not meet destroyed objects.
   if (level == LogLevel::kFatal) ::_exit(1);

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "base/log_sink.h"
 
 namespace quorate {
 
@@ -45,8 +47,10 @@ struct LogField {
 struct LogConfig {
   LogLevel level = LogLevel::kInfo;
   enum class Format { kJson, kConsole } format = Format::kJson;
-  // "default" and "stderr" = standard error, "stdout", else file paths (appended to).
+  // "default" and "stderr" = standard error, "stdout", "systemd/journal" (standard error where
+  // there is none), else file paths (appended to).
   std::vector<std::string> outputs = {"default"};
+  std::optional<LogRotation> rotation;  // of files
 };
 
 // kInvalidArgument naming the level when unknown; debug, info, warn, error, panic, fatal.

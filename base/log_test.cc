@@ -136,7 +136,7 @@ TEST_CASE("Unknown levels and outputs are refused by name") {
   REQUIRE(ParseLogLevel("loud", &level).message() ==
           "unknown log level \"loud\"; known: debug, info, warn, error, dpanic, panic, fatal");
   LogConfig config;
-  config.outputs = {"systemd/journal"};
+  config.outputs = {""};
   REQUIRE(absl::IsInvalidArgument(ConfigureLog(config)));
   config.outputs = {"/no/such/folder/log"};
   REQUIRE(absl::IsNotFound(ConfigureLog(config)));

@@ -69,15 +69,8 @@ int CheckPrefix(Session* session, std::string_view quote) {
 // What both checks have in common. The client is connected and signed in.
 PutLoadOptions LoadOf(Session* session, const Workload& workload) {
   PutLoadOptions load;
-  const ClientOptions options = session->OptionsFor({});
-  for (const std::string& endpoint : session->values().GetList("endpoints")) {
-    const auto address = transport::ParseEndpoint(endpoint);
-    transport::ChannelOptions channel;
-    channel.host = address->first;
-    channel.port = address->second;
-    channel.connect_timeout_ns = options.dial_timeout_ns;
-    load.channels.push_back(channel);
-  }
+  // The session's client has connected to these before.
+  load.channels = *ChannelsOf(session->OptionsFor(session->values().GetList("endpoints")));
   load.metadata = session->Client()->Metadata();
   load.clients = workload.clients;
   load.prefix = session->values().GetString("prefix");

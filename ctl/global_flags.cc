@@ -30,6 +30,9 @@ std::vector<OptionSpec> GlobalFlags() {
       {"endpoints", Type::kStringList, "127.0.0.1:2379", "Servers to ask, in turn.", g},
       {"command-timeout", Type::kDuration, "5s", "Time for a command, all tries together.", g},
       {"dial-timeout", Type::kDuration, "2s", "Time for one attempt to connect.", g},
+      {"keepalive-time", Type::kDuration, "2s",
+       "How long a server may be silent before it is asked whether it lives; at least 10s.", g},
+      {"keepalive-timeout", Type::kDuration, "6s", "How long it may take to answer that.", g},
       {"user", Type::kString, "", "name[:password] to sign in with; asks where none is given.", g},
       {"password", Type::kString, "", "The password, apart from --user.", g},
       {"auth-jwt-token", Type::kString, "", "A token to show instead of signing in.", g},
@@ -47,8 +50,6 @@ std::vector<OptionSpec> GlobalFlags() {
     spec.no_effect = std::move(why);
     flags.push_back(std::move(spec));
   };
-  without_effect("keepalive-time", Type::kDuration, "2s", "connections are short-lived here");
-  without_effect("keepalive-timeout", Type::kDuration, "6s", "connections are short-lived here");
   without_effect("insecure-transport", Type::kBool, "true", kNoTls);
   without_effect("insecure-discovery", Type::kBool, "true", "discovery is not here");
   for (OptionSpec& flag : flags) {

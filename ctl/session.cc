@@ -1,5 +1,6 @@
 #include "ctl/session.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "base/text.h"
@@ -13,6 +14,9 @@ constexpr std::string_view kCodeNames[] = {
     "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
     "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
     "DataLoss", "Unauthenticated"};
+
+// Servers close connections that ask more often; gRPC's clients have the same bound.
+constexpr int64_t kKeepaliveTimeMinNs = 10 * kNanosPerSecond;
 
 // What etcd itself says, as server or as client.
 bool IsEtcdsText(std::string_view text) {
@@ -76,6 +80,8 @@ ClientOptions Session::OptionsFor(std::vector<std::string> endpoints) const {
   options.endpoints = std::move(endpoints);
   options.command_timeout_ns = values_.GetInt("command-timeout");
   options.dial_timeout_ns = values_.GetInt("dial-timeout");
+  options.keepalive_time_ns = std::max(values_.GetInt("keepalive-time"), kKeepaliveTimeMinNs);
+  options.keepalive_timeout_ns = values_.GetInt("keepalive-timeout");
   if (const int64_t limit = values_.GetInt("max-recv-bytes"); limit > 0) {
     options.receive_message_bytes_max = static_cast<uint64_t>(limit);
   }
@@ -91,7 +97,8 @@ SyncClient* Session::Client() {
   options.credentials = credentials();
   auto made = SyncClient::Create(options);
   if (!made.ok()) {
-    failure_ = Fail(kExitConnection, ToStd(made.status().message()));
+    failure_ = Fail(options.endpoints.empty() ? kExitConnection : kExitError,
+                    ToStd(made.status().message()));
     return nullptr;
   }
   if (const transport::RpcStatus status = (*made)->SignIn(); !status.ok()) {

@@ -98,12 +98,11 @@ RpcStatus SyncStream::status() const {
 
 // --- client
 
-absl::StatusOr<std::unique_ptr<SyncClient>> SyncClient::Create(const ClientOptions& options) {
+absl::StatusOr<std::vector<transport::ChannelOptions>> ChannelsOf(const ClientOptions& options) {
   if (options.endpoints.empty()) {
     return absl::InvalidArgumentError(
         "etcdclient: no available endpoints (--endpoints host:port,... names them)");
   }
-  std::unique_ptr<SyncClient> client(new SyncClient(options));
   std::vector<transport::ChannelOptions> channels;
   for (const std::string& endpoint : options.endpoints) {
     auto address = transport::ParseEndpoint(endpoint);
@@ -112,11 +111,20 @@ absl::StatusOr<std::unique_ptr<SyncClient>> SyncClient::Create(const ClientOptio
     channel.host = address->first;
     channel.port = address->second;
     channel.connect_timeout_ns = options.dial_timeout_ns;
+    channel.keepalive_time_ns = options.keepalive_time_ns;
+    channel.keepalive_timeout_ns = options.keepalive_timeout_ns;
     channel.receive_message_bytes_max = options.receive_message_bytes_max;
     channels.push_back(channel);
   }
+  return channels;
+}
+
+absl::StatusOr<std::unique_ptr<SyncClient>> SyncClient::Create(const ClientOptions& options) {
+  auto channels = ChannelsOf(options);
+  if (!channels.ok()) return channels.status();
+  std::unique_ptr<SyncClient> client(new SyncClient(options));
   client->OnLoop([&] {
-    for (const auto& channel : channels) {
+    for (const auto& channel : *channels) {
       client->channels_.push_back(transport::Channel::Create(&client->loop_, channel));
     }
   });

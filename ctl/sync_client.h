@@ -34,10 +34,17 @@ struct ClientOptions {
   std::vector<std::string> endpoints;                // "host:port" or "http://host:port"
   int64_t command_timeout_ns = 5 * kNanosPerSecond;  // of a unary call, all tries together
   int64_t dial_timeout_ns = 2 * kNanosPerSecond;     // of one connection attempt
+  // Of a connection on which calls wait: transport/client.h. 0: it is never asked.
+  int64_t keepalive_time_ns = 0;
+  int64_t keepalive_timeout_ns = 0;
   uint64_t receive_message_bytes_max = UINT32_MAX;
   uint64_t send_message_bytes_max = 2 << 20;
   Credentials credentials;
 };
+
+// How to connect to each of the endpoints. kInvalidArgument when there is none, or one is
+// malformed.
+absl::StatusOr<std::vector<transport::ChannelOptions>> ChannelsOf(const ClientOptions& options);
 
 class SyncClient;
 
@@ -64,7 +71,7 @@ class SyncStream {
 
 class SyncClient {
  public:
-  // kInvalidArgument when an endpoint is malformed.
+  // Errors are ChannelsOf's.
   static absl::StatusOr<std::unique_ptr<SyncClient>> Create(const ClientOptions& options);
   ~SyncClient();
 

@@ -109,6 +109,14 @@ void EngineImpl::KeepCompactionHash(std::unique_ptr<CompactionHash> done) {
   if (const std::optional<KvHash> hash = HashOf(*done)) kept_hashes_.Keep(*hash);
 }
 
+std::vector<Engine::KeptHash> EngineImpl::compaction_hashes() const {
+  std::vector<KeptHash> hashes;
+  for (const KvHash& kept : kept_hashes_.all()) {
+    hashes.insert(hashes.begin(), {kept.hash_revision, kept.compact_revision, kept.hash});
+  }
+  return hashes;
+}
+
 std::optional<RecordRef> EngineImpl::LiveBefore(std::string_view key, int64_t before_main) const {
   if (before_main - 1 < store_.compact_revision()) return std::nullopt;
   const KeyEntry* entry = store_.index().Find(key);

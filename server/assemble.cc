@@ -80,6 +80,7 @@ engine::EngineOptions EngineOptionsOf(const ServerConfig& config, Allocator* all
   options.request_bytes_max = config.request_bytes_max;
   options.txn_ops_max = config.txn_ops_max;
   options.learners_max = config.learners_max;
+  options.simple_token_ttl_ns = config.auth_token_ttl_ns;
   options.lessor.ttl_min_seconds =
       (3 * config.ElectionTimeoutNs() / 2 + kNanosPerSecond - 1) / kNanosPerSecond;
   return options;
@@ -143,6 +144,7 @@ void Node::Parts::BuildServices() {
   AddWatchService(&context, &streams, &services);
   AddLeaseService(&context, &services);
   AddMaintenanceService(&context, &services);
+  AddAuthService(&context, &services);
   AddClusterService(&context, &services);
   AddLockService(&context, &services);
   AddElectionService(&context, &services);
@@ -240,7 +242,8 @@ void Node::Parts::BuildReplica() {
   replica_options.auto_compaction = config.auto_compaction;
   replica_options.election_timeout_ns = config.ElectionTimeoutNs();
   replica_options.request_timeout_ns = config.RequestTimeoutNs();
-  if (config.lease_checkpoints) replica_options.lease_checkpoint_interval_ns = kCheckpointInterval;
+  const bool checkpoints = config.feature_gates.On("LeaseCheckpoint");
+  if (checkpoints) replica_options.lease_checkpoint_interval_ns = kCheckpointInterval;
   replica_options.log_kept_for_peers_max = 10 * config.catchup_entries;
   // Counts on while nanoseconds go by: no two lives of a member use the same.
   replica_options.first_read_context = static_cast<uint64_t>(clock.WallNs());
@@ -267,6 +270,9 @@ void Node::Parts::BuildLoops() {
                             [this](LogIndex through) { CutLog(through); }},
       state->engine()->applied_index());
   workers = std::make_unique<WorkerPool>(config.worker_threads);
+  // One worker is left to others whatever happens.
+  passwords = std::make_unique<PasswordWork>(
+      PasswordWork::Options{.running_max = std::max(config.worker_threads, 2u) - 1}, workers.get());
   peer_calls = std::make_unique<PooledCaller>(kPeerCallThreads);
   ReplicaLoop::Options loop_options;
   loop_options.tick_ns = config.tick_ns;
@@ -294,12 +300,20 @@ void Node::Parts::CutLog(LogIndex through) {
 
 void Node::Parts::ConnectServices() {
   ids = std::make_unique<IdGenerator>(data.identity.member, clock.WallNs());
-  context = {&config,   &clock,           loop.get(),      backend_writer.get(), workers.get(),
-             ids.get(), peer_calls.get(), &leader_streams, data.identity.member};
+  context = {
+      &config,      &clock,           loop.get(),      backend_writer.get(), workers.get(),
+      ids.get(),    peer_calls.get(), &leader_streams, &peer_counters,       data.identity.member,
+      tokens.get(), passwords.get()};
   peers->Connect({links.get(), state.get(), log_writer.get(), backend_writer.get(), loop.get(),
-                  &leader_streams, &clock},
+                  &leader_streams, &peer_counters, &clock},
                  *state->engine(), data.known);
   version_monitor = std::make_unique<VersionMonitor>(&context);
+  CorruptionMonitor::Options checks;
+  checks.periodic_interval_ns = config.corrupt_check_interval_ns;
+  if (config.feature_gates.On("CompactHashCheck")) {
+    checks.compaction_interval_ns = config.compact_hash_check_interval_ns;
+  }
+  corruption_monitor = std::make_unique<CorruptionMonitor>(checks, &context);
   metrics.config = &config;
   metrics.member = data.identity.member;
   metrics.rpc = rpc_metrics.get();
@@ -309,6 +323,8 @@ void Node::Parts::ConnectServices() {
   metrics.log = data.log.get();
   metrics.allocator = allocator.get();
   metrics.transport_stats = [this] { return client_transport->stats(); };
+  metrics.peer_counters = &peer_counters;
+  metrics.profiler = profiler.get();
   metrics.peer_stats = [this] { return links->stats(); };
 }
 
@@ -316,6 +332,13 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config,
                                                  std::function<void()> removed) {
   QR_RETURN_IF_ERROR(CheckNames(config));
   auto parts = std::make_unique<Parts>(config);
+  Tokens::Options token_options;
+  token_options.spec = config.auth_token;
+  if (config.client_cert_auth) token_options.certificates = Tokens::Certificates::kName;
+  QR_ASSIGN_OR_RETURN(parts->tokens, Tokens::Create(token_options, &parts->clock));
+  if (config.enable_pprof) {
+    QR_ASSIGN_OR_RETURN(parts->profiler, CpuProfiler::Load());
+  }
   QR_RETURN_IF_ERROR(parts->Bind());
   if (config.memory_lock && mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
     return absl::FailedPreconditionError(
@@ -325,6 +348,9 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config,
   QR_RETURN_IF_ERROR(parts->BuildLinks(std::move(removed)));
   QR_RETURN_IF_ERROR(parts->BuildRaft());
   parts->BuildReplica();
+  if (!parts->data.fresh && config.feature_gates.On("InitialCorruptCheck")) {
+    QR_RETURN_IF_ERROR(CheckHistoryAtStart(config, *parts->state->engine()));
+  }
   parts->BuildLoops();
   parts->ConnectServices();
   return std::unique_ptr<Node>(new Node(std::move(parts)));

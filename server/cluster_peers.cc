@@ -30,6 +30,38 @@ std::vector<std::string> UrlsOf(const etcdserverpb::Member& member) {
   return {member.peerurls().begin(), member.peerurls().end()};
 }
 
+// Counts how a received state ends; one that is dropped unfinished has failed.
+class CountedSink final : public transport::SnapshotSink {
+ public:
+  CountedSink(std::unique_ptr<transport::SnapshotSink> sink, MemberId from, PeerCounters* counters,
+              const Clock* clock)
+      : sink_(std::move(sink)),
+        from_(from),
+        counters_(counters),
+        clock_(clock),
+        start_ns_(clock->MonotonicNs()) {
+    counters_->TransferBegins(PeerCounters::Direction::kReceive, from_);
+  }
+  ~CountedSink() override {
+    counters_->TransferEnds(PeerCounters::Direction::kReceive, from_, outcome_,
+                            clock_->MonotonicNs() - start_ns_);
+  }
+  absl::Status Append(Bytes piece) override { return sink_->Append(std::move(piece)); }
+  absl::Status Finish() override {
+    const absl::Status status = sink_->Finish();
+    if (status.ok()) outcome_ = PeerCounters::Outcome::kSuccess;
+    return status;
+  }
+
+ private:
+  const std::unique_ptr<transport::SnapshotSink> sink_;
+  const MemberId from_;
+  PeerCounters* const counters_;
+  const Clock* const clock_;
+  const int64_t start_ns_;
+  PeerCounters::Outcome outcome_ = PeerCounters::Outcome::kFailure;
+};
+
 }  // namespace
 
 void ClusterPeers::Connect(const Parts& parts, const engine::Engine& engine,
@@ -66,11 +98,13 @@ void ClusterPeers::AddOrUpdate(const etcdserverpb::Member& member) {
     LogWarn("cannot reach a member by its peer URLs",
             {{"remote-peer-id", HexText(member.id())}, added});
   }
+  parts_.counters->Add(MemberId(member.id()));
 }
 
 void ClusterPeers::Forget(const etcdserverpb::Member& member) {
   if (MemberId(member.id()) == options_.identity.member) return;
   parts_.links->RemovePeer(MemberId(member.id()));
+  parts_.counters->Forget(MemberId(member.id()));
 }
 
 // --- PeerSide
@@ -144,11 +178,16 @@ void ClusterPeers::SendSnapshot(consensus::Message message) {
   }
   if (state == nullptr) return ReportSnapshot(to, consensus::SnapshotResult::kFailed);
   const int64_t start_ns = parts_.clock->MonotonicNs();
+  parts_.counters->TransferBegins(PeerCounters::Direction::kSend, to);
   LogInfo("sending database snapshot",
           {{"snapshot-index", index.value()}, {"remote-peer-id", HexText(to.value())}});
   parts_.links->SendSnapshot(
       ToPeerMessage(std::move(message)), std::make_unique<StateSource>(std::move(state)),
       [this, to, index, start_ns](const absl::Status& status) {
+        parts_.counters->TransferEnds(
+            PeerCounters::Direction::kSend, to,
+            status.ok() ? PeerCounters::Outcome::kSuccess : PeerCounters::Outcome::kFailure,
+            parts_.clock->MonotonicNs() - start_ns);
         if (status.ok()) {
           LogInfo("sent database snapshot",
                   {{"snapshot-index", index.value()},
@@ -166,6 +205,7 @@ void ClusterPeers::SendSnapshot(consensus::Message message) {
 
 void ClusterPeers::Install(consensus::InstallRequest request) {
   const consensus::SnapshotMeta meta = std::move(request.meta);
+  parts_.counters->SetApplying(PeerCounters::Applying::kYes);
   parts_.backend_writer->Run([this,
                               meta](kv::KvBackend&) -> std::optional<BackendWriter::Replaced> {
     std::optional<MemberState::Installed> installed = parts_.state->Install(meta, [this, &meta] {
@@ -177,6 +217,7 @@ void ClusterPeers::Install(consensus::InstallRequest request) {
       return absl::OkStatus();
     });
     if (!installed) {
+      parts_.counters->SetApplying(PeerCounters::Applying::kNo);
       parts_.loop->Run([meta](Replica& replica) { replica.SnapshotAbandoned(meta); });
       return std::nullopt;
     }
@@ -191,6 +232,7 @@ void ClusterPeers::Install(consensus::InstallRequest request) {
 void ClusterPeers::Installed(Replica& replica, const consensus::SnapshotMeta& meta,
                              MemberState::Installed installed) {
   replica.SnapshotInstalled(meta, parts_.state->TakeOver(std::move(installed)));
+  parts_.counters->SetApplying(PeerCounters::Applying::kNo);
   MembersChanged(replica);
   if (replica.engine().WasRemoved(options_.identity.member)) Removed();
   ReleaseOld(replica);
@@ -319,7 +361,14 @@ std::unique_ptr<transport::SnapshotSink> ClusterPeers::OnSnapshot(
   const raftpb::SnapshotMetadata& metadata = header.snapshot->metadata();
   LogInfo("receiving database snapshot", {{"remote-snapshot-sender-id", HexText(from.value())},
                                           {"incoming-snapshot-index", metadata.index()}});
-  return parts_.state->Receive({LogIndex(metadata.index()), Term(metadata.term())});
+  std::unique_ptr<transport::SnapshotSink> sink =
+      parts_.state->Receive({LogIndex(metadata.index()), Term(metadata.term())});
+  if (sink == nullptr) return nullptr;
+  return std::make_unique<CountedSink>(std::move(sink), from, parts_.counters, parts_.clock);
+}
+
+void ClusterPeers::OnRoundTrip(MemberId peer, int64_t took_ns) {
+  parts_.counters->RoundTrip(peer, took_ns);
 }
 
 void ClusterPeers::OnRemoved(MemberId by) {

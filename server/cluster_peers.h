@@ -16,6 +16,7 @@
 #include "server/backend_writer.h"
 #include "server/log_writer.h"
 #include "server/member_state.h"
+#include "server/peer_counters.h"
 #include "server/peer_side.h"
 #include "server/replica_loop.h"
 #include "server/services/leader_streams.h"
@@ -33,6 +34,7 @@ class ClusterPeers final : public PeerSide, public transport::PeerEvents {
     BackendWriter* backend_writer = nullptr;
     ReplicaLoop* loop = nullptr;
     LeaderStreams* leader_streams = nullptr;
+    PeerCounters* counters = nullptr;
     const Clock* clock = nullptr;
   };
   struct Options {
@@ -64,6 +66,7 @@ class ClusterPeers final : public PeerSide, public transport::PeerEvents {
   std::unique_ptr<transport::SnapshotSink> OnSnapshot(
       MemberId from, const transport::PeerMessage& header) override;
   void OnRemoved(MemberId by) override;
+  void OnRoundTrip(MemberId peer, int64_t took_ns) override;
 
  private:
   void SendSnapshot(consensus::Message message);

@@ -1,14 +1,21 @@
 #include "server/config.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
 
 #include "absl/strings/numbers.h"
 #include "base/clock.h"
 #include "base/concerning.h"
+#include "base/log.h"
 #include "base/text.h"
+#include "server/auth/password.h"
 
 namespace quorate::server {
 namespace {
+
+constexpr int64_t kDefaultTokenTtl = 300 * kNanosPerSecond;
+constexpr int64_t kTokenTtlMaxSeconds = int64_t{100} * 365 * 86400;
 
 absl::Status CheckUrls(const OptionValues& values, ServerConfig& config) {
   for (const std::string& url : config.listen_peer_urls) {
@@ -55,11 +62,8 @@ absl::Status SetRaft(const OptionValues& values, ServerConfig& config) {
   config.election_ticks = static_cast<uint32_t>(election_ms / heartbeat_ms);
   config.initial_election_tick_advance = values.GetBool("initial-election-tick-advance");
   config.pre_vote = values.GetBool("pre-vote");
-  // Unknown gates and values were refused while the flags were read; the last word counts.
-  for (std::string_view item : StrSplit(values.GetString("feature-gates"), ',')) {
-    const auto [gate, value] = SplitOnce(item, '=');
-    if (gate == "LeaseCheckpoint") config.lease_checkpoints = ParseGoBool(value).value_or(false);
-  }
+  // Unknown gates and values were refused while the flags were read.
+  config.feature_gates = FeatureGates::Parse(values.GetString("feature-gates")).value();
   const auto or_default = [&](std::string_view name, uint64_t fallback) {
     const int64_t value = values.GetInt(name);
     return value == 0 ? fallback : static_cast<uint64_t>(value);
@@ -92,6 +96,15 @@ void SetStorage(const OptionValues& values, ServerConfig& config) {
   config.worker_threads = static_cast<uint32_t>(values.GetInt("worker-threads"));
 }
 
+absl::Status SetChecks(const OptionValues& values, ServerConfig& config) {
+  config.corrupt_check_interval_ns = values.GetInt("corrupt-check-time");
+  config.compact_hash_check_interval_ns = values.GetInt("compact-hash-check-time");
+  config.downgrade_check_interval_ns = values.GetInt("downgrade-check-time");
+  if (config.compact_hash_check_interval_ns > 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(StrCat("--compact-hash-check-time must be >0 (set to ",
+                                           values.Text("compact-hash-check-time"), ")"));
+}
+
 void SetLimits(const OptionValues& values, ServerConfig& config) {
   const int64_t quota = values.GetInt("quota-backend-bytes");
   config.quota_bytes = quota == 0 ? int64_t{2} << 30 : std::max<int64_t>(quota, 0);
@@ -109,12 +122,71 @@ void SetLimits(const OptionValues& values, ServerConfig& config) {
   config.warning_apply_ns = values.GetInt("warning-apply-duration");
   config.warning_unary_ns = values.GetInt("warning-unary-request-duration");
   config.extensive_metrics = values.GetString("metrics") == "extensive";
+  config.enable_pprof = values.GetBool("enable-pprof");
   config.gateway = values.GetBool("enable-grpc-gateway");
   config.cors = values.GetList("cors");
   config.host_whitelist = values.GetList("host-whitelist");
 }
 
+void SetAuth(const OptionValues& values, ServerConfig& config) {
+  config.auth_token = values.GetString("auth-token");
+  const int64_t ttl_s = values.GetInt("auth-token-ttl");
+  config.auth_token_ttl_ns =
+      ttl_s == 0 ? kDefaultTokenTtl : std::min(ttl_s, kTokenTtlMaxSeconds) * kNanosPerSecond;
+  const int64_t cost = values.GetInt("bcrypt-cost");
+  config.bcrypt_cost = static_cast<uint32_t>(cost);
+  if (cost < kBcryptCostMin || cost > kBcryptCostMax) {
+    LogWarn("use default bcrypt cost instead of the invalid given cost",
+            {{"min-cost", kBcryptCostMin},
+             {"max-cost", kBcryptCostMax},
+             {"default-cost", kBcryptCostDefault},
+             {"given-cost", cost}});
+    config.bcrypt_cost = kBcryptCostDefault;
+  }
+  config.client_cert_auth = values.GetBool("client-cert-auth");
+}
+
 }  // namespace
+
+absl::StatusOr<LogRotation> ParseLogRotation(const std::string& text,
+                                             const std::vector<std::string>& outputs) {
+  static const auto* no_files =
+      new std::set<std::string, std::less<>>{"default", "stderr", "stdout", "systemd/journal"};
+  const auto files = std::count_if(outputs.begin(), outputs.end(), [](const std::string& output) {
+    return !no_files->contains(output);
+  });
+  if (files != 1) {
+    return absl::InvalidArgumentError(
+        "--log-outputs requires a single file path when --enable-log-rotation is set");
+  }
+  const auto error = [](std::string_view what) {
+    return absl::InvalidArgumentError(
+        StrCat("--log-rotation-config-json: improperly formatted log rotation config: ", what));
+  };
+  const nlohmann::json object = nlohmann::json::parse(text, nullptr, false);
+  if (!object.is_object()) return error("not a JSON object");
+  LogRotation rotation;
+  for (const auto& [name, value] : object.items()) {
+    const bool is_count = name == "maxsize" || name == "maxage" || name == "maxbackups";
+    if (is_count && !value.is_number_unsigned()) return error(name + " wants a whole number");
+    if (!is_count && !value.is_boolean()) return error(name + " wants true or false");
+    const uint64_t number = is_count ? std::min<uint64_t>(value.get<uint64_t>(), 1 << 30) : 0;
+    if (name == "maxsize") {
+      rotation.bytes_max = (number == 0 ? 100 : number) << 20;
+    } else if (name == "maxage") {
+      rotation.age_days_max = static_cast<uint32_t>(number);
+    } else if (name == "maxbackups") {
+      rotation.backups_max = static_cast<uint32_t>(number);
+    } else if (name == "localtime") {
+      rotation.local_time = value.get<bool>();
+    } else if (name != "compress") {
+      return error("unknown key " + name);
+    } else if (value.get<bool>()) {
+      return error("compress is not available; compress full files from outside");
+    }
+  }
+  return rotation;
+}
 
 int64_t ServerConfig::RequestTimeoutNs() const {
   return 5 * kNanosPerSecond + 2 * ElectionTimeoutNs();
@@ -171,11 +243,13 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
   SetCluster(values, config);
   SetStorage(values, config);
   SetLimits(values, config);
+  SetAuth(values, config);
   absl::StatusOr<AutoCompaction> auto_compaction = ParseAutoCompaction(
       values.GetString("auto-compaction-mode"), values.GetString("auto-compaction-retention"));
   if (!auto_compaction.ok()) return auto_compaction.status();
   config.auto_compaction = *auto_compaction;
   absl::Status status = SetRaft(values, config);
+  if (status.ok()) status = SetChecks(values, config);
   if (status.ok()) status = CheckUrls(values, config);
   if (status.ok()) {
     status =
@@ -185,6 +259,12 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
   config.log.format = values.GetString("log-format") == "console" ? LogConfig::Format::kConsole
                                                                   : LogConfig::Format::kJson;
   config.log.outputs = values.GetList("log-outputs");
+  if (values.GetBool("enable-log-rotation")) {
+    absl::StatusOr<LogRotation> rotation =
+        ParseLogRotation(values.GetString("log-rotation-config-json"), config.log.outputs);
+    if (!rotation.ok()) return rotation.status();
+    config.log.rotation = *rotation;
+  }
   return config;
 }
 

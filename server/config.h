@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "server/auto_compactor.h"
+#include "server/feature_gates.h"
 #include "transport/server.h"
 
 namespace quorate::server {
@@ -67,7 +68,10 @@ struct ServerConfig {
   uint32_t election_ticks = 0;
   bool initial_election_tick_advance = true;
   bool pre_vote = true;
-  bool lease_checkpoints = false;  // feature gate LeaseCheckpoint
+  FeatureGates feature_gates;
+  int64_t corrupt_check_interval_ns = 0;  // 0 = never
+  int64_t compact_hash_check_interval_ns = 0;
+  int64_t downgrade_check_interval_ns = 0;  // 0 = never
 
   int64_t quota_bytes = 0;  // 0 = off
   uint32_t txn_ops_max = 0;
@@ -82,6 +86,11 @@ struct ServerConfig {
   int64_t warning_apply_ns = 0;
   int64_t warning_unary_ns = 0;
   bool extensive_metrics = false;
+  std::string auth_token = "simple";
+  int64_t auth_token_ttl_ns = 0;
+  uint32_t bcrypt_cost = 0;
+  bool client_cert_auth = false;
+  bool enable_pprof = false;
   bool gateway = true;
   std::vector<std::string> cors;
   std::vector<std::string> host_whitelist;
@@ -94,6 +103,10 @@ struct ServerConfig {
 
 // kInvalidArgument with etcd's texts where it has one.
 absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values);
+
+// etcd's --log-rotation-config-json; `outputs` must name one file.
+absl::StatusOr<LogRotation> ParseLogRotation(const std::string& text,
+                                             const std::vector<std::string>& outputs);
 
 // "http://host:port", "unix://path". kInvalidArgument names the flag and the URL.
 absl::StatusOr<transport::ListenAddress> ParseListenUrl(const std::string& url,

@@ -12,7 +12,7 @@ namespace {
 using Type = OptionSpec::Type;
 
 constexpr char kNoGo[] = "it tunes etcd's Go storage or runtime, which is not here";
-constexpr char kNotYet[] = "what it sets does not exist here yet";
+constexpr char kOwnLimits[] = "links between members keep to 5 s, the least that etcd takes";
 
 void AddMember(std::vector<OptionSpec>& t) {
   const std::string g = "Member";
@@ -94,8 +94,8 @@ void AddLimits(std::vector<OptionSpec>& t) {
   t.push_back({"socket-reuse-port", Type::kBool, "false", "Set SO_REUSEPORT on listeners.", g});
   t.push_back({"socket-reuse-address", Type::kBool, "false", "Set SO_REUSEADDR on listeners.", g});
   t.push_back({"memory-mlock", Type::kBool, "false", "Lock the process into memory.", g});
-  t.push_back({"raft-read-timeout", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kNotYet});
-  t.push_back({"raft-write-timeout", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kNotYet});
+  t.push_back({"raft-read-timeout", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kOwnLimits});
+  t.push_back({"raft-write-timeout", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kOwnLimits});
   t.push_back({"max-snapshots",
                Type::kUint,
                "5",
@@ -269,7 +269,13 @@ void AddCluster(std::vector<OptionSpec>& t) {
                INT64_MIN,
                INT64_MAX,
                "discovery is not here"});
-  t.push_back({"downgrade-check-time", Type::kDuration, "5s", "", g, {}, 0, INT64_MAX, kNotYet});
+  t.push_back({"downgrade-check-time",
+               Type::kDuration,
+               "5s",
+               "How often the leader looks whether a downgrade of the cluster is done; 0s: never.",
+               g,
+               {},
+               0});
 }
 
 void AddSecurity(std::vector<OptionSpec>& t) {
@@ -299,18 +305,13 @@ void AddSecurity(std::vector<OptionSpec>& t) {
   t.push_back({"cors", Type::kStringList, "*", "Origins that browsers may call from.", g});
   t.push_back({"host-whitelist", Type::kStringList, "*",
                "Host names that plain HTTP requests may use.", g});
-  t.push_back({"auth-token", Type::kString, "simple", "Users and roles are not available yet.", g});
-  t.push_back({"auth-token-ttl",
-               Type::kUint,
-               "300",
-               "",
-               g,
-               {},
-               0,
-               INT64_MAX,
-               "users and roles are not here"});
-  t.push_back(
-      {"bcrypt-cost", Type::kUint, "10", "", g, {}, 0, INT64_MAX, "users and roles are not here"});
+  t.push_back({"auth-token", Type::kString, "simple",
+               "Tokens of signed-in users: 'simple', or 'jwt,pub-key=FILE,priv-key=FILE,"
+               "sign-method=METHOD,ttl=DURATION'.",
+               g});
+  t.push_back({"auth-token-ttl", Type::kUint, "300",
+               "Seconds for which a simple token lives without being used.", g});
+  t.push_back({"bcrypt-cost", Type::kUint, "10", "Cost of hashing a password, 4 to 31.", g});
 }
 
 void AddCompaction(std::vector<OptionSpec>& t) {
@@ -340,9 +341,25 @@ void AddCompaction(std::vector<OptionSpec>& t) {
                0,
                INT64_MAX,
                "compaction gives way after every slice by itself"});
-  t.push_back(
-      {"compact-hash-check-time", Type::kDuration, "1m0s", "", g, {}, 0, INT64_MAX, kNotYet});
-  t.push_back({"corrupt-check-time", Type::kDuration, "0s", "", g, {}, 0, INT64_MAX, kNotYet});
+  t.push_back({"compact-hash-check-time",
+               Type::kDuration,
+               "1m0s",
+               "How often the leader compares the hashes that members keep of their compactions; "
+               "with the feature gate CompactHashCheck.",
+               g,
+               {},
+               0});
+  t.push_back({"corrupt-check-time",
+               Type::kDuration,
+               "0s",
+               "How often the leader compares the members' history; 0s: never.",
+               g,
+               {},
+               0});
+}
+
+void AddChecks(std::vector<OptionSpec>& t) {
+  const std::string g = "Compaction and checks";
   t.push_back({"bootstrap-defrag-threshold-megabytes",
                Type::kUint,
                "0",
@@ -371,7 +388,10 @@ void AddCompaction(std::vector<OptionSpec>& t) {
                g,
                {},
                0});
-  t.push_back({"feature-gates", Type::kString, "", "Name=bool,...: etcd's gates.", g});
+  t.push_back({"feature-gates", Type::kString, "",
+               "Name=bool,...: etcd's gates. InitialCorruptCheck, CompactHashCheck and "
+               "LeaseCheckpoint change something here.",
+               g});
   t.push_back({"v2-deprecation",
                Type::kChoice,
                "write-only-drop-data",
@@ -389,19 +409,15 @@ void AddLogging(std::vector<OptionSpec>& t) {
   t.push_back({"log-level", Type::kString, "info", "debug, info, warn, error, panic or fatal.", g});
   t.push_back({"log-format", Type::kChoice, "json", "json or console.", g, {"json", "console"}});
   t.push_back({"log-outputs", Type::kStringList, "default",
-               "default and stderr: standard error; stdout; or file paths.", g});
+               "default and stderr: standard error; stdout; systemd/journal; or file paths.", g});
+  t.push_back({"enable-log-rotation", Type::kBool, "false",
+               "Rename the log file when it is full; --log-outputs must name one file.", g});
   t.push_back(
-      {"enable-log-rotation", Type::kBool, "false", "Log rotation is not available yet.", g});
-  t.push_back(
-      {"log-rotation-config-json",
-       Type::kString,
+      {"log-rotation-config-json", Type::kString,
        R"({"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false})",
-       "",
-       g,
-       {},
-       INT64_MIN,
-       INT64_MAX,
-       "log rotation is not here"});
+       "When a log file is full (megabytes), how many (0: all) and how long (days) full ones are "
+       "kept.",
+       g});
   t.push_back({"metrics", Type::kString, "basic", "basic, or extensive for gRPC histograms.", g});
   t.push_back({"warning-apply-duration",
                Type::kDuration,
@@ -417,7 +433,8 @@ void AddLogging(std::vector<OptionSpec>& t) {
                g,
                {},
                0});
-  t.push_back({"enable-pprof", Type::kBool, "false", "", g, {}, INT64_MIN, INT64_MAX, kNoGo});
+  t.push_back({"enable-pprof", Type::kBool, "false",
+               "Serve CPU profiles under /debug/pprof/ (heap profiles are not available).", g});
   t.push_back({"enable-grpc-gateway", Type::kBool, "true",
                "Serve the API as JSON under /v3/ on the client port.", g});
   t.push_back({"enable-distributed-tracing",
@@ -444,6 +461,8 @@ void AddProgram(std::vector<OptionSpec>& t) {
                "Read all options from this YAML file; other flags and variables are ignored.", g});
   t.push_back({"version", Type::kBool, "false", "Print the version and exit.", g});
   t.push_back({"help", Type::kBool, "false", "Print this text and exit.", g});
+  t.push_back({"print-config", Type::kBool, "false",
+               "Print a file for --config-file that explains every option, and exit.", g});
   for (const char* name : {"cluster-active-size", "cluster-remove-delay", "cluster-sync-interval",
                            "config", "force", "max-result-buffer", "max-retry-attempts",
                            "peer-heartbeat-interval", "peer-election-timeout", "retry-interval",
@@ -466,6 +485,7 @@ std::vector<OptionSpec> ServerOptionSpecs() {
   AddCluster(table);
   AddSecurity(table);
   AddCompaction(table);
+  AddChecks(table);
   AddLogging(table);
   AddProgram(table);
   return table;

@@ -8,22 +8,10 @@
 #include "absl/strings/numbers.h"
 #include "base/strict_yaml.h"
 #include "base/text.h"
+#include "server/feature_gates.h"
 
 namespace quorate::server {
 namespace {
-
-// etcd's feature gates. None changes anything here yet but being accepted.
-constexpr const char* kFeatureGates[] = {"AllAlpha",
-                                         "AllBeta",
-                                         "CompactHashCheck",
-                                         "FastLeaseKeepAlive",
-                                         "InitialCorruptCheck",
-                                         "LeaseCheckpoint",
-                                         "LeaseCheckpointPersist",
-                                         "PriorityRequest",
-                                         "SetMemberLocalAddr",
-                                         "StopGRPCServiceOnDefrag",
-                                         "TxnModeWriteWithSharedBuffer"};
 
 // Variables that harnesses and etcd's own tools set for every process.
 const std::set<std::string, std::less<>>& OtherEtcdVariables() {
@@ -39,21 +27,11 @@ std::string VariableOf(std::string_view option) {
 }
 
 UsageError CheckFeatureGates(const OptionValues& values) {
-  for (std::string_view item : StrSplit(values.GetString("feature-gates"), ',')) {
-    if (item.empty()) continue;
-    const auto parts = SplitOnce(item, '=');
-    bool known = false;
-    for (const char* gate : kFeatureGates) known = known || parts.first == gate;
-    if (!known) {
-      return {2, StrCat("invalid value \"", values.GetString("feature-gates"),
-                        "\" for flag -feature-gates: unrecognized feature gate: ", parts.first,
-                        "; known: ", StrJoin(kFeatureGates, ", "))};
-    }
-    if (!ParseGoBool(parts.second).ok()) {
-      return {2, StrCat("invalid value for flag -feature-gates: ", item, " wants true or false")};
-    }
-  }
-  return {};
+  const std::string& text = values.GetString("feature-gates");
+  const absl::Status status = FeatureGates::Parse(text).status();
+  if (status.ok()) return {};
+  return {
+      2, StrCat("invalid value \"", text, "\" for flag -feature-gates: ", ToStd(status.message()))};
 }
 
 // Keys of etcd's sample configuration that etcd itself no longer reads.
@@ -215,12 +193,6 @@ std::string WhyRejected(const OptionValues& values, const OptionSpec& spec) {
   if (spec.name.starts_with("discovery-") && spec.no_effect.empty()) {
     return flag + ": discovery is not available in this version; use --initial-cluster";
   }
-  if (spec.name == "auth-token") {
-    return flag + ": users and roles are not available in this version";
-  }
-  if (spec.name == "enable-log-rotation") {
-    return flag + ": log rotation is not available in this version; rotate from outside";
-  }
   return "";
 }
 
@@ -237,7 +209,8 @@ UsageError ParseCommandLine(const std::vector<std::string>& args,
   }
   parsed->help = parsed->values.GetBool("help");
   parsed->version = parsed->values.GetBool("version");
-  if (parsed->help || parsed->version) return {};
+  parsed->print_config = parsed->values.GetBool("print-config");
+  if (parsed->help || parsed->version || parsed->print_config) return {};
 
   parsed->config_file = ConfigFileFrom(parsed->values, environment);
   if (!parsed->config_file.empty()) {

@@ -23,6 +23,7 @@ struct ParsedCommandLine {
   std::vector<std::string> warnings;  // unknown ETCD_* variables
   bool help = false;
   bool version = false;
+  bool print_config = false;
   std::string config_file;
 };
 

@@ -4,11 +4,14 @@
 #include <fstream>
 
 #include "server/config.h"
+#include "server/config_text.h"
 
 namespace quorate::server {
 namespace {
 
-ParsedCommandLine Fresh() { return {OptionValues(ServerOptionSpecs()), {}, false, false, ""}; }
+ParsedCommandLine Fresh() {
+  return {OptionValues(ServerOptionSpecs()), {}, false, false, false, ""};
+}
 
 UsageError Parse(const std::vector<std::string>& args, ParsedCommandLine* parsed,
                  const std::vector<std::string>& environment = {}) {
@@ -63,6 +66,30 @@ TEST_CASE("a configuration file replaces flags and variables") {
   CHECK(parsed.values.GetInt("grpc-keepalive-min-time") == 7'000'000'000);
 }
 
+TEST_CASE("the printed file explains every option, and set as it stands it changes nothing") {
+  std::string text = ConfigFileText(ServerOptionSpecs());
+  for (const OptionSpec& spec : ServerOptionSpecs()) {
+    if (spec.hidden || !spec.no_effect.empty()) continue;
+    INFO(spec.name);
+    const bool there = text.find("\n#" + spec.name + ": ") != std::string::npos;
+    const bool only_flag = spec.group == "Program" || spec.name == "force-new-cluster";
+    CHECK(there != only_flag);
+  }
+  // All of them set at once.
+  for (size_t at = 0; (at = text.find("\n#", at)) != std::string::npos; ++at) {
+    if (text[at + 2] != ' ') text.erase(at + 1, 1);
+  }
+  const std::string path = WriteFile(".yml", text);
+  ParsedCommandLine parsed = Fresh();
+  const UsageError error = Parse({"--config-file", path}, &parsed);
+  INFO(error.message);
+  REQUIRE(error.exit_code == 0);
+  for (const OptionSpec& spec : ServerOptionSpecs()) {
+    INFO(spec.name);
+    CHECK(parsed.values.Text(spec.name) == spec.default_text);
+  }
+}
+
 TEST_CASE("an unknown key of the file is named with its line") {
   const std::string path = WriteFile(".yml", "name: a\nbackned: lmdb\n");
   ParsedCommandLine parsed = Fresh();
@@ -104,6 +131,32 @@ TEST_CASE("configuration is checked with etcd's words") {
   CHECK(ConfigOf({"--name=x"})->initial_cluster == "x=http://localhost:2380");
   CHECK(ConfigOf({"--initial-cluster-state=existing"})->initial_cluster_state ==
         InitialClusterState::kExisting);
+}
+
+TEST_CASE("feature gates: the stage's switch counts where the gate itself is not named") {
+  CHECK_FALSE(FeatureGates::Parse("")->On("InitialCorruptCheck"));
+  CHECK(FeatureGates::Parse("")->On("FastLeaseKeepAlive"));
+  CHECK(FeatureGates::Parse("InitialCorruptCheck=true")->On("InitialCorruptCheck"));
+  CHECK(FeatureGates::Parse("AllAlpha=true")->On("CompactHashCheck"));
+  CHECK_FALSE(FeatureGates::Parse("CompactHashCheck=false,AllAlpha=true")->On("CompactHashCheck"));
+  CHECK_FALSE(FeatureGates::Parse("AllBeta=false")->On("FastLeaseKeepAlive"));
+}
+
+TEST_CASE("log rotation wants one file and etcd's JSON") {
+  const auto parsed = ParseLogRotation(
+      R"({"maxsize": 5, "maxage": 1, "maxbackups": 2, "localtime": true, "compress": false})",
+      {"stderr", "/var/log/x"});
+  REQUIRE(parsed.ok());
+  CHECK(parsed->bytes_max == uint64_t{5} << 20);
+  CHECK(parsed->backups_max == 2);
+  CHECK(ParseLogRotation("{}", {"x"})->bytes_max == uint64_t{100} << 20);
+  CHECK_FALSE(ParseLogRotation("{}", {"stderr"}).ok());
+  CHECK_FALSE(ParseLogRotation("{}", {"a", "b"}).ok());
+  for (const char* bad :
+       {"", "{", "[]", R"({"maxsize": "x"})", R"({"size": 1})", R"({"compress": true})"}) {
+    INFO(bad);
+    CHECK_FALSE(ParseLogRotation(bad, {"x"}).ok());
+  }
 }
 
 TEST_CASE("listen URLs are taken apart or refused by name") {

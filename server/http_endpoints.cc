@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "base/text.h"
 #include "server/debug_vars.h"
 #include "server/peer_endpoints.h"
@@ -194,6 +195,32 @@ void DebugVars(ServiceContext* context, MetricsSources* metrics, ReplyFn reply) 
   });
 }
 
+// --- /debug/pprof
+
+constexpr int64_t kProfileSecondsMax = 3600;
+
+void Profile(MetricsSources* metrics, const HttpRequest& request, ReplyFn reply) {
+  if (metrics->profiler == nullptr) return reply(NotFound());
+  if (request.path == "/debug/pprof" || request.path == "/debug/pprof/") {
+    return reply(Text(200, "profile?seconds=30   CPU time, for go tool pprof or google-pprof\n"));
+  }
+  if (request.path != "/debug/pprof/profile") return reply(NotFound());
+  int64_t seconds = 30;  // as Go's
+  for (const std::string& value : QueryValues(request.query, "seconds")) {
+    if (!absl::SimpleAtoi(value, &seconds)) seconds = 0;
+  }
+  if (seconds <= 0 || seconds > kProfileSecondsMax) {
+    return reply(Text(400, "seconds wants a whole number up to 3600\n"));
+  }
+  metrics->profiler->Profile(
+      seconds * kNanosPerSecond, [reply](absl::StatusOr<std::string> profile) {
+        if (!profile.ok()) {
+          return reply(Text(500, StrCat(ToStd(profile.status().message()), "\n")));
+        }
+        reply({200, {{"Content-Type", "application/octet-stream"}}, *std::move(profile)});
+      });
+}
+
 // Routes that clients and metrics listeners share; false = not one of them.
 bool ServeCommon(ServiceContext* context, MetricsSources* metrics, const HttpRequest& request,
                  const ReplyFn& reply) {
@@ -282,6 +309,7 @@ transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSou
       return gateway->Serve(std::move(request), std::move(headers), std::move(reply));
     }
     if (request.path == "/debug/vars") return DebugVars(context, metrics, reply);
+    if (request.path.starts_with("/debug/pprof")) return Profile(metrics, request, reply);
     if (request.path != "/version") return reply(NotFound());
     if (request.method != "GET") return reply(MethodNotAllowed());
     Version(context, reply);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "server/config.h"
+#include "server/config_text.h"
 #include "server/flags.h"
 #include "server/node.h"
 #include "server/sd_notify.h"
@@ -146,7 +147,7 @@ int Main(int argc, char** argv) {
   const std::vector<std::string> args(argv, argv + argc);
   std::vector<std::string> environment;
   for (char** item = environ; *item != nullptr; ++item) environment.emplace_back(*item);
-  ParsedCommandLine parsed{OptionValues(ServerOptionSpecs()), {}, false, false, ""};
+  ParsedCommandLine parsed{OptionValues(ServerOptionSpecs()), {}, false, false, false, ""};
   const UsageError error = ParseCommandLine({args.begin() + 1, args.end()}, environment, &parsed);
   if (error.exit_code == 2) {
     std::fprintf(stderr, "%s\nRun '%s --help' for all flags.\n", error.message.c_str(),
@@ -155,6 +156,10 @@ int Main(int argc, char** argv) {
   }
   if (parsed.help) {
     std::printf("%s%s", kUsage, parsed.values.HelpText().c_str());
+    return 0;
+  }
+  if (parsed.print_config) {
+    std::printf("%s", ConfigFileText(parsed.values.specs()).c_str());
     return 0;
   }
   if (parsed.version) {

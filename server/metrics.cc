@@ -17,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/text.h"
+#include "engine/auth/auth_store.h"
 
 namespace quorate::server {
 namespace {
@@ -160,6 +161,15 @@ void WriteServer(const MetricsSources& sources, const EngineView& view, MetricsT
                Load(loop.proposals_failed));
   out->Counter("etcd_server_slow_apply_total", "Steps that took longer than the warning limit.",
                Load(loop.slow_applies));
+  out->Counter("etcd_server_slow_read_indexes_total", "Read indexes that had to be asked for anew.",
+               static_cast<double>(view.reads.asked_again));
+  out->Counter("etcd_server_read_indexes_failed_total", "Reads that got no index in time.",
+               static_cast<double>(view.reads.failed));
+  out->Family("etcd_server_feature_enabled", Type::kGauge, "Feature gates; 1 is on.");
+  for (const FeatureGate& gate : KnownFeatureGates()) {
+    out->Sample({{"name", gate.name}, {"stage", gate.stage}},
+                sources.config->feature_gates.On(gate.name) ? 1 : 0);
+  }
   out->Gauge("etcd_server_quota_backend_bytes", "Size at which writes are refused.",
              static_cast<double>(sources.config->quota_bytes));
   out->Counter("etcd_server_health_success", "Health checks that passed.",
@@ -218,6 +228,8 @@ void WriteStore(const MetricsSources& sources, const EngineView& view, MetricsTe
              static_cast<double>(view.hub.streams));
   out->Gauge("etcd_debugging_mvcc_watcher_total", "Open watches.",
              static_cast<double>(view.hub.watchers));
+  out->Gauge("etcd_debugging_auth_revision", "The current revision of auth store.",
+             static_cast<double>(view.auth_revision));
   out->Counter("etcd_debugging_lease_granted_total", "Leases granted.",
                static_cast<double>(view.lessor.granted));
   out->Counter("etcd_debugging_lease_revoked_total", "Leases revoked.",
@@ -435,9 +447,9 @@ void HealthCheckCounts::WriteTotals(std::string_view type, MetricsText* out) con
 
 EngineView EngineView::Of(Replica& replica) {
   engine::Engine& engine = replica.engine();
-  return {engine.counters(),        engine.lessor().counters(),
-          replica.hub().counters(), engine.live_keys(),
-          engine.alarms(),          engine.cluster_version()};
+  return {engine.counters(),        engine.lessor().counters(), replica.hub().counters(),
+          replica.read_counters(),  engine.live_keys(),         engine.alarms(),
+          engine.cluster_version(), engine.auth().revision()};
 }
 
 std::string FormatMetrics(const MetricsSources& sources, const EngineView& view) {
@@ -450,6 +462,7 @@ std::string FormatMetrics(const MetricsSources& sources, const EngineView& view)
                      &out);
   sources.rpc->WriteMaintenance(&out);
   WritePeers(sources, &out);
+  sources.peer_counters->Write(&out);
   WriteOwn(sources, &out);
   WriteProcess(&out);
   return out.text();

@@ -15,8 +15,10 @@
 #include "engine/engine.h"
 #include "server/backend_writer.h"
 #include "server/config.h"
+#include "server/cpu_profiler.h"
 #include "server/log_writer.h"
 #include "server/metrics_text.h"
+#include "server/peer_counters.h"
 #include "server/replica_loop.h"
 #include "transport/peer/peer_links.h"
 #include "transport/rpc.h"
@@ -60,9 +62,11 @@ struct EngineView {
   engine::Engine::Counters engine;
   engine::Lessor::Counters lessor;
   engine::WatchHub::Counters hub;
+  Replica::ReadCounters reads;
   uint64_t live_keys = 0;
   std::vector<etcdserverpb::AlarmMember> alarms;
   std::string cluster_version;
+  uint64_t auth_revision = 0;
   static EngineView Of(Replica& replica);
 };
 
@@ -97,6 +101,8 @@ struct MetricsSources {
   const BackendWriter* backend_writer = nullptr;
   const log::LogStore* log = nullptr;
   const Allocator* allocator = nullptr;
+  const PeerCounters* peer_counters = nullptr;
+  CpuProfiler* profiler = nullptr;  // with --enable-pprof
   std::function<transport::ServerStats()> transport_stats;
   std::function<std::vector<transport::PeerStats>()> peer_stats;
   // Outcomes of health checks, kept by the endpoints.

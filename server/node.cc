@@ -154,6 +154,7 @@ void Node::Start(std::function<void()> ready) {
   LogInfo("serving peer traffic", {{"address", StrJoin(p.config.listen_peer_urls, ",")}});
   if (removed) return p.peers->Removed();
   p.version_monitor->Start();
+  p.corruption_monitor->Start();
   p.publisher = std::thread([&p, ready = std::move(ready)] {
     SetThreadName("publisher");
     if (!p.Publish()) return;
@@ -173,7 +174,9 @@ void Node::Stop() {
     p.stop_wake.notify_all();
   }
   if (p.publisher.joinable()) p.publisher.join();
+  if (p.profiler != nullptr) p.profiler->Stop();
   p.version_monitor->Stop();
+  p.corruption_monitor->Stop();
   const int64_t deadline_ns = p.clock.MonotonicNs() + p.config.RequestTimeoutNs();
   p.client_transport->Drain(deadline_ns);
   if (p.metrics_transport != nullptr) p.metrics_transport->Drain(deadline_ns);

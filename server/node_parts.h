@@ -8,7 +8,10 @@
 #include <thread>
 
 #include "base/random.h"
+#include "server/auth/password_work.h"
+#include "server/auth/tokens.h"
 #include "server/cluster_peers.h"
+#include "server/corruption_monitor.h"
 #include "server/data_dir.h"
 #include "server/gateway/gateway.h"
 #include "server/metrics.h"
@@ -66,6 +69,7 @@ struct Node::Parts {
   LeaderStreams leader_streams;
   std::unique_ptr<engine::WatchHub> hub;
   std::unique_ptr<Replica> replica;
+  PeerCounters peer_counters;
   std::unique_ptr<ClusterPeers> peers;
   std::unique_ptr<LogWriter> log_writer;
   std::unique_ptr<BackendWriter> backend_writer;
@@ -73,15 +77,19 @@ struct Node::Parts {
   std::unique_ptr<PooledCaller> peer_calls;
   std::unique_ptr<ReplicaLoop> loop;
   std::unique_ptr<IdGenerator> ids;
+  std::unique_ptr<Tokens> tokens;
+  std::unique_ptr<PasswordWork> passwords;
   ServiceContext context;
   transport::ServiceTable services;
   std::unique_ptr<RpcMetrics> rpc_metrics;
   MetricsSources metrics;
-  std::unique_ptr<Gateway> gateway;  // null: switched off
+  std::unique_ptr<CpuProfiler> profiler;  // may be null
+  std::unique_ptr<Gateway> gateway;       // null: switched off
   std::unique_ptr<transport::ServerTransport> client_transport;
   std::unique_ptr<transport::ServerTransport> metrics_transport;  // may be null
   std::unique_ptr<transport::PeerLinks> links;
   std::unique_ptr<VersionMonitor> version_monitor;
+  std::unique_ptr<CorruptionMonitor> corruption_monitor;
 
   // --- life cycle (node.cc)
   std::thread publisher;

@@ -11,6 +11,7 @@
 #include "proto/leasepb.pb.h"
 #include "server/services/cluster_service.h"
 #include "server/services/lease_forward.h"
+#include "server/version_monitor.h"
 
 namespace quorate::server {
 namespace {
@@ -183,7 +184,7 @@ std::string VersionJson(const engine::Engine& engine) {
   const std::string cluster = engine.cluster_version();
   return StrCat(R"({"etcdserver":")", kEtcdVersion, R"(","etcdcluster":")",
                 cluster.empty() ? "not_decided" : cluster, R"(","storage":")",
-                cluster.empty() ? "unknown" : kClusterVersion, "\"}");
+                cluster.empty() ? "unknown" : StorageVersion(cluster), "\"}");
 }
 
 transport::HttpHandler MakePeerHttpHandler(ServiceContext* context) {

@@ -182,7 +182,13 @@ class Replica {
 
   Effects Advance(int64_t now_ns);
 
+  struct ReadCounters {
+    uint64_t asked_again = 0;  // rounds for a read index that nobody answered in time
+    uint64_t failed = 0;       // reads
+  };
+
   // --- looks
+  const ReadCounters& read_counters() const { return read_counters_; }
   engine::Engine& engine() { return *engine_; }
   engine::WatchHub& hub() { return *hub_; }
   const consensus::Raft& raft() const { return *raft_; }
@@ -275,6 +281,7 @@ class Replica {
   std::vector<Read> reads_held_;
   std::vector<std::unique_ptr<engine::CatchUpJob>> landed_;
 
+  ReadCounters read_counters_;
   std::vector<Read> reads_new_;  // wait for a read index
   uint64_t read_context_;
   struct ReadBatch {

@@ -60,6 +60,7 @@ class ReplicaLoop final : public TurnListener {
     std::atomic<bool> leads{false};  // and has committed an entry of its term
     std::atomic<bool> learner{false};
     std::atomic<bool> version_decided{false};
+    std::atomic<bool> auth_enabled{false};
     std::atomic<int64_t> revision{0}, compact_revision{-1};
     std::atomic<uint64_t> window_bytes{0};
   };
@@ -138,6 +139,7 @@ class ReplicaLoop final : public TurnListener {
   void CompactAtPace();
   void UpdateCounters();
   void LogElections();
+  void LogCompaction();
   void WarnIfSlow(int64_t took_ns, uint32_t applied);
   void WarnIfSlow(const StageStamps& stamps, int64_t now_ns) const;
 
@@ -166,6 +168,7 @@ class ReplicaLoop final : public TurnListener {
     MemberId leader;
   };
   Seen seen_;
+  int64_t compaction_told_ = -1;  // as done
 
   // How others wake the replica's thread. Always after what it is woken for was put down.
   std::mutex wake_mutex_;

@@ -70,12 +70,14 @@ void Replica::ExpireReads(int64_t now_ns) {
   // A question or its answer may be lost on the way.
   while (!read_batches_.empty() && !read_batches_.front().index &&
          now_ns - read_batches_.front().asked_ns >= options_.read_retry_interval_ns) {
+    ++read_counters_.asked_again;
     AskAgain(read_batches_.front().context);
   }
-  const auto fail_overdue = [now_ns](std::vector<Read>& reads) {
+  const auto fail_overdue = [this, now_ns](std::vector<Read>& reads) {
     if (reads.empty() || reads.front().deadline_ns > now_ns) return;
-    std::erase_if(reads, [now_ns](Read& read) {
+    std::erase_if(reads, [this, now_ns](Read& read) {
       if (read.deadline_ns > now_ns) return false;
+      ++read_counters_.failed;
       read.fail(engine::errors::kTimeout);
       return true;
     });

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "engine/engine.h"
 #include "proto/etcdserverpb.pb.h"
 #include "server/services/context.h"
 
@@ -18,9 +19,20 @@ namespace quorate::server {
 
 // "3.7.0" for the lowest of "3.7.1", "3.8.0"; nothing when one is missing (nullopt) or unreadable.
 std::optional<std::string> LowestVersion(const std::vector<std::optional<std::string>>& versions);
-// What to propose, if anything.
+// What to propose, if anything. A downgrade lowers the version by one minor step.
 std::optional<std::string> DecideVersion(const std::string& present,
-                                         const std::optional<std::string>& lowest);
+                                         const std::optional<std::string>& lowest,
+                                         const engine::DowngradeInfo& downgrade);
+// Whether all members run the minor version of `target`.
+bool AllRun(const std::vector<std::optional<std::string>>& versions, const std::string& target);
+
+// The cluster version that a downgrade may ask for: text like "3.6" or "3.6.2" as "3.6.0"; nothing
+// when it is neither.
+std::optional<std::string> ParseTargetVersion(const std::string& text);
+// "3.6.0" of "3.7.0": the only target that is allowed.
+std::string VersionBefore(const std::string& cluster_version);
+// What the stored state may be read by: the cluster's version, at most this server's.
+std::string StorageVersion(const std::string& cluster_version);
 
 class VersionMonitor {
  public:
@@ -35,9 +47,19 @@ class VersionMonitor {
   void Look();
 
  private:
+  struct State {
+    std::vector<etcdserverpb::Member> members;
+    std::string version;
+    engine::DowngradeInfo downgrade;
+  };
+
   void Main();
+  // As leader; nothing elsewhere.
+  std::optional<State> AskState();
+  // Ends a downgrade when all members run its target.
+  void EndDowngrade();
   std::vector<std::optional<std::string>> AskAll(const std::vector<etcdserverpb::Member>& members);
-  void Propose(const std::string& version);
+  void Propose(etcdserverpb::InternalRaftRequest request);
 
   ServiceContext* const context_;
   std::mutex mutex_;

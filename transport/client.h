@@ -26,6 +26,11 @@ struct ChannelOptions {
   int64_t connect_timeout_ns = int64_t{5} * 1'000'000'000;
   uint32_t initial_window_bytes = 1 << 20;  // per stream and per connection
   uint64_t receive_message_bytes_max = UINT32_MAX;
+  // While calls wait and nothing has come for `keepalive_time_ns`, the server is asked with a PING;
+  // if nothing comes for `keepalive_timeout_ns` then, the connection is lost. 0: it is never asked.
+  // A server may close connections that ask too often: etcd does below five seconds.
+  int64_t keepalive_time_ns = 0;
+  int64_t keepalive_timeout_ns = 0;
 };
 
 // Events of one streaming call; OnClosed is the last and always comes.

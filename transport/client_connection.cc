@@ -288,7 +288,25 @@ void ClientConnection::OnConnectReady() {
   state_ = State::kConnected;
   loop_->CancelTimer(connect_timer_);
   connect_timer_ = 0;
+  last_read_ns_ = loop_->NowNs();
+  if (options_.keepalive_time_ns > 0) KeepAlive();
   Flush();
+}
+
+// Asks when it is time, and looks again when it will be.
+void ClientConnection::KeepAlive() {
+  const int64_t now_ns = loop_->NowNs();
+  if (ping_out_) return Lose("no answer to a PING");
+  int64_t next_ns = now_ns + options_.keepalive_time_ns;
+  if (calls_ != nullptr && now_ns - last_read_ns_ >= options_.keepalive_time_ns) {
+    nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
+    ping_out_ = true;
+    next_ns = now_ns + options_.keepalive_timeout_ns;
+    FlushSoon();
+  } else if (calls_ != nullptr) {
+    next_ns = last_read_ns_ + options_.keepalive_time_ns;
+  }
+  keepalive_timer_ = loop_->RunAt(next_ns, [this] { KeepAlive(); });
 }
 
 void ClientConnection::OnReady(uint32_t events) {
@@ -304,6 +322,12 @@ void ClientConnection::Read() {
   const ssize_t taken = nghttp2_session_mem_recv(
       session_, reinterpret_cast<const uint8_t*>(ReadBuffer()), result.bytes);
   if (taken < 0) return Lose(nghttp2_strerror(static_cast<int>(taken)));
+  last_read_ns_ = loop_->NowNs();
+  if (ping_out_) {  // answered: the next one is due when it would have been without
+    ping_out_ = false;
+    loop_->CancelTimer(keepalive_timer_);
+    KeepAlive();
+  }
   FlushSoon();
 }
 
@@ -357,6 +381,7 @@ void ClientConnection::Close() {
 void ClientConnection::Shut(const RpcStatus& status) {
   state_ = State::kGone;
   loop_->CancelTimer(connect_timer_);
+  loop_->CancelTimer(keepalive_timer_);
   if (lookup_ != nullptr) {
     const std::lock_guard lock(lookup_->mutex);
     lookup_->loop = nullptr;

@@ -98,6 +98,7 @@ class ClientConnection {
   void OnReady(uint32_t events);
   void OnConnectReady();
   void Read();
+  void KeepAlive();
   void FlushSoon();
   void Flush();
   void Lose(const std::string& reason);
@@ -116,6 +117,9 @@ class ClientConnection {
   size_t next_address_ = 0;
   std::string connect_error_;
   EventLoop::TimerId connect_timer_ = 0;
+  EventLoop::TimerId keepalive_timer_ = 0;
+  int64_t last_read_ns_ = 0;
+  bool ping_out_ = false;  // and nothing has come since
   std::unique_ptr<ByteSocket> socket_;
   uint32_t interest_ = 0;
   nghttp2_session* session_ = nullptr;

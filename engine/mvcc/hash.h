@@ -41,6 +41,7 @@ class KeptHashes {
   bool Begin(int64_t revision);
   void Keep(const KvHash& hash);
   std::optional<KvHash> Find(int64_t revision) const;
+  const std::vector<KvHash>& all() const { return kept_; }  // by revision
 
  private:
   static constexpr size_t kKeptMax = 10;  // etcd's

@@ -1,12 +1,15 @@
-// etcdserverpb.Maintenance: Status, Alarm, Defragment, Hash, HashKV. What is not registered answers
-// UNIMPLEMENTED; MoveLeader is with the cluster's service, Snapshot in snapshot_service.h.
+// etcdserverpb.Maintenance: Status, Alarm, Defragment, Downgrade, Hash, HashKV. What is not
+// registered answers UNIMPLEMENTED; MoveLeader is with the cluster's service, Snapshot in
+// snapshot_service.h.
 
 #include <utility>
 
 #include "base/text.h"
 #include "proto/etcdserverpb.pb.h"
 #include "server/services/context.h"
+#include "server/services/gate.h"
 #include "server/services/snapshot_service.h"
+#include "server/version_monitor.h"
 
 namespace quorate::server {
 namespace {
@@ -31,7 +34,7 @@ void Status(ServiceContext& context, CallPtr call, Bytes bytes) {
     response.set_raftterm(counters.term.load());
     response.set_islearner(counters.learner.load());
     response.set_raftappliedindex(engine.applied_index().value());
-    response.set_storageversion(kClusterVersion);
+    response.set_storageversion(StorageVersion(engine.cluster_version()));
     const engine::DowngradeInfo downgrade = engine.downgrade();
     response.mutable_downgradeinfo()->set_enabled(downgrade.enabled);
     response.mutable_downgradeinfo()->set_targetversion(downgrade.target_version);
@@ -44,17 +47,8 @@ void Status(ServiceContext& context, CallPtr call, Bytes bytes) {
   });
 }
 
-void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
-  etcdserverpb::AlarmRequest request;
-  if (!ParseOrFail(*call, bytes, &request)) return;
-  if (!etcdserverpb::AlarmRequest::AlarmAction_IsValid(request.action())) {
-    // A real etcd dies of it, on every member.
-    return Fail(*call, {3, "etcdserver: unknown alarm action"});
-  }
-  if (request.action() != etcdserverpb::AlarmRequest::GET) {
-    return ProposeFor(context, std::move(call),
-                      WrapRequest(RaftField::kAlarm, bytes.view(), context.ids->Next()));
-  }
+void GetAlarms(ServiceContext& context, const CallPtr& call,
+               const etcdserverpb::AlarmRequest& request) {
   ReadFor(context, call, Read::Consistency::kLinearizable, [call, request](Engine& engine) {
     etcdserverpb::AlarmResponse response;
     FillHeader(engine, response.mutable_header());
@@ -64,6 +58,22 @@ void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
       }
     }
     Answer(*call, Reply{{}, response.SerializeAsString()});
+  });
+}
+
+void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
+  etcdserverpb::AlarmRequest request;
+  if (!ParseOrFail(*call, bytes, &request)) return;
+  if (!etcdserverpb::AlarmRequest::AlarmAction_IsValid(request.action())) {
+    // A real etcd dies of it, on every member.
+    return Fail(*call, {3, "etcdserver: unknown alarm action"});
+  }
+  if (request.action() == etcdserverpb::AlarmRequest::GET) {
+    return Permit(context, call, Access::kSomebody,
+                  [&context, call, request] { GetAlarms(context, call, request); });
+  }
+  Permit(context, call, Access::kRoot, [&context, call, bytes = std::move(bytes)]() mutable {
+    ProposeFor(context, call, RaftField::kAlarm, std::move(bytes));
   });
 }
 
@@ -105,6 +115,68 @@ void Defragment(ServiceContext& context, CallPtr call, Bytes bytes) {
   });
 }
 
+// "3.7" of "3.7.0", as replies have it.
+std::string ShortVersion(const std::string& version) {
+  return version.substr(0, version.rfind('.'));
+}
+
+void AnswerDowngrade(const CallPtr& call, const Engine& engine) {
+  etcdserverpb::DowngradeResponse response;
+  FillHeader(engine, response.mutable_header());
+  response.set_version(ShortVersion(engine.cluster_version()));
+  Answer(*call, Reply{{}, response.SerializeAsString()});
+}
+
+void ProposeDowngrade(ServiceContext& context, const CallPtr& call,
+                      const engine::DowngradeInfo& wanted) {
+  membershippb::DowngradeInfoSetRequest request;
+  request.set_enabled(wanted.enabled);
+  request.set_ver(wanted.target_version);
+  ProposeThen(
+      context, call, RaftField::kDowngradeInfoSet, Bytes::FromString(request.SerializeAsString()),
+      [&context, call](const Reply& reply) {
+        if (!reply.error.ok()) return Fail(*call, reply.error);
+        context.loop->Run([call](Replica& replica) { AnswerDowngrade(call, replica.engine()); });
+      });
+}
+
+engine::Error MayDowngrade(const Engine& engine, const std::string& target) {
+  if (engine.cluster_version().empty()) return engine::errors::kClusterVersionUnavailable;
+  if (target != VersionBefore(engine.cluster_version())) {
+    return engine::errors::kInvalidDowngradeTargetVersion;
+  }
+  if (engine.downgrade().enabled) return engine::errors::kDowngradeInProcess;
+  return {};
+}
+
+void CancelDowngrade(ServiceContext& context, const CallPtr& call) {
+  ReadFor(context, call, Read::Consistency::kLinearizable, [&context, call](Engine& engine) {
+    const engine::DowngradeInfo now = engine.downgrade();
+    if (!now.enabled) return AnswerDowngrade(call, engine);  // as etcd: no error
+    ProposeDowngrade(context, call, {false, now.target_version});
+  });
+}
+
+void Downgrade(ServiceContext& context, CallPtr call, Bytes bytes) {
+  using Request = etcdserverpb::DowngradeRequest;
+  Request request;
+  if (!ParseOrFail(*call, bytes, &request)) return;
+  if (request.action() == Request::CANCEL) return CancelDowngrade(context, call);
+  if (!Request::DowngradeAction_IsValid(request.action())) {
+    return Fail(*call, engine::errors::kUnknownMethod);
+  }
+  const std::optional<std::string> target = ParseTargetVersion(request.version());
+  if (!target) return Fail(*call, engine::errors::kWrongDowngradeVersionFormat);
+  const bool enable = request.action() == Request::ENABLE;
+  ReadFor(context, call, Read::Consistency::kLinearizable,
+          [&context, call, target = *target, enable](Engine& engine) {
+            const engine::Error refused = MayDowngrade(engine, target);
+            if (!refused.ok()) return Fail(*call, refused);
+            if (!enable) return AnswerDowngrade(call, engine);
+            ProposeDowngrade(context, call, {true, target});
+          });
+}
+
 }  // namespace
 
 void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* table) {
@@ -113,7 +185,8 @@ void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* tab
                    {"Alarm", Alarm},
                    {"Hash", Hash},
                    {"HashKV", HashKv},
-                   {"Defragment", Defragment}},
+                   {"Defragment", Defragment},
+                   {"Downgrade", Downgrade}},
                   table);
   AddSnapshotMethod(context, table);
 }

@@ -43,6 +43,7 @@ NO_LEASE = ("NOT_FOUND", "etcdserver: requested lease not found")
 LEASE_EXISTS = ("FAILED_PRECONDITION", "etcdserver: lease already exists")
 TTL_TOO_LARGE = ("OUT_OF_RANGE", "etcdserver: too large lease TTL")
 COMPACTED = ("OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted")
+CORRUPT = ("DATA_LOSS", "etcdserver: corrupt cluster")
 FUTURE = ("OUT_OF_RANGE", "etcdserver: mvcc: required revision is a future revision")
 
 LEASE = 77          # granted
@@ -291,6 +292,28 @@ def watch_rows():
                *watch(Create(key=b"x"))])
 
 
+def corrupt_rows():
+    """While CORRUPT is raised: what goes through the log is refused, also if it would only read."""
+    yield Row("corrupt: put", "KV.Put", Put(key=b"a", value=b"1"), CORRUPT)
+    yield Row("corrupt: delete", "KV.DeleteRange", Delete(key=b"a"), CORRUPT)
+    yield Row("corrupt: compact", "KV.Compact", Compact(revision=6), CORRUPT)
+    yield Row("corrupt: grant", "Lease.LeaseGrant", Grant(TTL=60), CORRUPT)
+    yield Row("corrupt: revoke", "Lease.LeaseRevoke", Revoke(ID=LEASE), CORRUPT)
+    yield Row("corrupt: transaction that writes", "KV.Txn",
+              Txn(success=[put(key=b"a", value=b"1")]), CORRUPT)
+    yield Row("corrupt: transaction with a nested one of ranges", "KV.Txn",
+              Txn(success=[nested(success=[rng(key=b"a")])]), CORRUPT)
+    yield Row("corrupt: the same in the branch that is not taken", "KV.Txn",
+              Txn(failure=[nested(failure=[rng(key=b"a")])]), CORRUPT)
+    yield Row("corrupt: transaction of ranges", "KV.Txn", Txn(success=[rng(key=b"a")]))
+    yield Row("corrupt: range", "KV.Range", Range(key=b"a"))
+    yield Row("corrupt: keep alive", "Lease.LeaseKeepAlive", [KeepAlive(ID=NO_SUCH_LEASE)])
+
+
+def set_alarm(client, action):
+    client.Maintenance.Alarm(Alarm(action=action, memberID=1, alarm=etcd.CORRUPT))
+
+
 def set_up(client):
     """The state that the rows speak of: current revision 6, compacted at 4."""
     client.Lease.LeaseGrant(Grant(ID=LEASE, TTL=6000))
@@ -358,6 +381,16 @@ def run(servers, failures):
     """`servers`: name -> client; the first is Quorate."""
     rows = [*range_rows(), *write_rows(), *range_stream_rows(), *txn_rows(), *txn_state_rows(),
             *other_rows(), *watch_rows()]
+    count = run_rows(rows, servers, failures)
+    for client in servers.values():
+        set_alarm(client, Alarm.ACTIVATE)
+    count += run_rows(list(corrupt_rows()), servers, failures)
+    for client in servers.values():
+        set_alarm(client, Alarm.DEACTIVATE)
+    return count
+
+
+def run_rows(rows, servers, failures):
     revisions = {name: current_revision(client) for name, client in servers.items()}
     for row in rows:
         status, answer = ask(servers["quorate"], row)

@@ -8,92 +8,16 @@ the end of programs, never for a time.
 usage: quoratectl_live_test.py [CASE...]
 """
 
-import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
-from servers import ROOT, Server, quorate_binary  # noqa: E402
-
-BUILT = ROOT / "build" / "peers" / "bin"
-OURS = str(quorate_binary().with_name("quoratectl"))
-ENVIRONMENT = {"ETCDCTL_API": "3", "PATH": os.environ["PATH"], "ETCDCTL_COMMAND_TIMEOUT": "200s",
-               "ETCDCTL_DIAL_TIMEOUT": "100s"}
-
-
-class Program:
-    """A command that runs beside the case. Leaving the block kills it if it is still there."""
-
-    def __init__(self, endpoint, *words, binary=OURS):
-        self.process = subprocess.Popen(
-            [binary, f"--endpoints={endpoint}", *words], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True, bufsize=1)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-
-    def lines(self, count):
-        return [self.process.stdout.readline().rstrip("\n") for _ in range(count)]
-
-    def say(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def end(self, sig=None):
-        """(exit code, the rest of its output, its error lines)"""
-        if sig is not None:
-            self.process.send_signal(sig)
-        out, error = self.process.communicate()
-        return self.process.returncode, out, told(error)
-
-
-def told(error):
-    return "\n".join(line for line in error.splitlines() if not line.startswith("{"))
-
-
-class Store:
-    """The server of a case, by quoratectl's commands that end by themselves."""
-
-    def __init__(self, server, other):
-        self.server, self.other = server, other
-        self.endpoint = server.endpoint
-
-    def run(self, *words, stdin="", fails=False):
-        result = subprocess.run([OURS, f"--endpoints={self.endpoint}", *words], input=stdin,
-                                capture_output=True, text=True, env=ENVIRONMENT, check=False)
-        assert (result.returncode != 0) == fails, (words, result)
-        return result.stdout if not fails else (result.returncode, told(result.stderr))
-
-    def program(self, *words, binary=OURS):
-        return Program(self.endpoint, *words, binary=binary)
-
-    def watch(self, *words):
-        """A watch that sees all that happens from here on, however late it begins."""
-        revision = json.loads(self.run("get", "none", "-w", "json"))["header"]["revision"]
-        return self.program("watch", f"--rev={revision + 1}", *words)
-
-    def programs(self):
-        """Who may be the other one: quoratectl, and etcdctl where it is."""
-        return [OURS] + ([self.other] if self.other else [])
-
-    def keys(self, prefix=""):
-        lines = self.run("get", prefix, "--prefix").splitlines()
-        return dict(zip(lines[::2], lines[1::2]))
-
-    def serves_users(self):
-        result = subprocess.run([OURS, f"--endpoints={self.endpoint}", "auth", "status"],
-                                capture_output=True, text=True, env=ENVIRONMENT, check=False)
-        return "Unimplemented" not in result.stderr
+from programs import BUILT, ENVIRONMENT, OURS, Store, servers_to_test
+from servers import Server
 
 
 def no_leases(store):
@@ -145,6 +69,13 @@ def a_lock_without_its_lease_is_lost(store):
     with store.program("lock", "l", "--ttl=5") as holder:
         key, _ = holder.lines(2)
         store.run("lease", "revoke", key.split("/")[1])
+        assert holder.end() == (1, "", "Error: session expired")
+
+
+def a_lock_ends_with_its_lease_when_the_server_is_gone(store):
+    with store.program("lock", "l", "--ttl=2") as holder:
+        holder.lines(2)
+        store.server.kill()
         assert holder.end() == (1, "", "Error: session expired")
 
 
@@ -259,6 +190,19 @@ def a_mirror_of_everything_keeps_transactions_together(store):
                 destination.watch("t/", "--prefix", "-w", "json") as watch:
             store.run("txn", stdin="\nput t/1 a\nput t/2 b\n\n\n")
             assert watch.lines(1)[0].count('"kv"') == 2  # one revision there as well
+
+
+def a_mirror_splits_large_transactions(store):
+    with Server(store.server.binary) as server:
+        destination = Store(server, store.other)
+        store.run("put", "first", "1")
+        with mirrored(store, destination, 1, "--max-txn-ops=2"), \
+                destination.watch("t/", "--prefix", "-w", "json") as watch:
+            store.run("txn", stdin="\n" + "".join(f"put t/{i} v\n" for i in range(5)) + "\n\n")
+            parts = re.findall(r'"mod_revision":(\d+)', "".join(watch.lines(1)))
+            while len(parts) < 5:
+                parts += re.findall(r'"mod_revision":(\d+)', "".join(watch.lines(1)))
+        assert sorted(parts.count(part) for part in set(parts)) == [1, 2, 2], parts
 
 
 def a_mirror_says_what_stops_it(store):
@@ -410,14 +354,31 @@ def bash_completes(store):
     assert out == "promote\nfields\nadd delete get list passwd grant-role revoke-role\n", out
 
 
+def fish_completes(store):
+    if shutil.which("fish") is None:
+        print("note: no fish here")
+        return
+    script = f"""
+      function quoratectl; {OURS} $argv; end
+      quoratectl completion fish | source
+      for line in "quoratectl member pro" "quoratectl get --write-out=fi" "quoratectl --hex lea"
+        complete -C "$line"
+      end"""
+    out = subprocess.run(["fish", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert out == ("promote\tGives a learner its vote\n--write-out=fields\nlease\tlease commands\n"), \
+        out
+
+
 CASES = [a_lock_is_handed_on, a_lock_is_taken_over_from_etcdctl, who_waits_for_a_lock_may_give_up,
-         a_lock_without_its_lease_is_lost, a_program_runs_under_the_lock,
+         a_lock_without_its_lease_is_lost,
+         a_lock_ends_with_its_lease_when_the_server_is_gone, a_program_runs_under_the_lock,
          leaders_follow_each_other, observers_print_the_same, a_proposal_is_withdrawn,
          a_mirror_copies_and_follows, a_mirror_renames,
-         a_mirror_of_everything_keeps_transactions_together, a_mirror_says_what_stops_it,
+         a_mirror_of_everything_keeps_transactions_together,
+         a_mirror_splits_large_transactions, a_mirror_says_what_stops_it,
          an_interactive_watch_takes_lines, a_failing_program_ends_the_watch,
          a_watch_goes_on_after_a_restart, a_lock_outlives_a_restart,
-         datascale_measures_and_cleans_up, an_interrupted_perf_check_cleans_up, bash_completes]
+         datascale_measures_and_cleans_up, an_interrupted_perf_check_cleans_up, bash_completes, fish_completes]
 WITH_USERS = [a_new_token_replaces_one_that_ended, a_prompt_hides_the_password,
               a_mirror_signs_in_at_both_ends]
 
@@ -428,12 +389,7 @@ def main():
     if unknown := [name for name in wanted if name not in names]:
         sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join(names)}")
     other = str(BUILT / "etcdctl") if (BUILT / "etcdctl").exists() else None
-    servers = {"quorate": str(quorate_binary())}
-    if (BUILT / "etcd").exists():
-        servers["etcd"] = str(BUILT / "etcd")
-    else:
-        print("note: no current etcd (scripts/build_etcd.sh): against Quorate alone")
-    for name, binary in servers.items():
+    for name, binary in servers_to_test().items():
         for case in CASES + WITH_USERS:
             if wanted and case.__name__ not in wanted:
                 continue

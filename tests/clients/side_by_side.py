@@ -36,6 +36,7 @@ class Line:
     compare: str = "all"  # "code": nothing but the exit code
     new: bool = False  # not in etcdctl 3.4
     environment: tuple = ()
+    bare: bool = False  # without the server's end point
 
 
 def line(words, **more):
@@ -78,8 +79,9 @@ class Side:
         words = words.replace("@SELF", f"{self.own_id:x}").replace("@ENDPOINT", self.server.endpoint)
         words = words.replace("@PEER", self.server.peer_url)
         environment = {**ENVIRONMENT, **dict(case.environment)}
+        front = [] if case.bare else [f"--endpoints={self.server.endpoint}"]
         return subprocess.run(
-            [self.binary, f"--endpoints={self.server.endpoint}", *shlex.split(words)],
+            [self.binary, *front, *shlex.split(words)],
             input=case.stdin.encode(), capture_output=True, env=environment, check=False,
             timeout=TIME_LIMIT_S)
 

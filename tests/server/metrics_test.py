@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+import grpc  # noqa: E402
 from servers import ROOT, Server, quorate_binary  # noqa: E402
 from stubs import Client, etcd  # noqa: E402
 
@@ -169,6 +170,11 @@ def main():
         # A learner that never starts: the member goes on alone and has a peer to speak of.
         client.Cluster.MemberAdd(etcd.MemberAddRequest(
             peerURLs=["http://127.0.0.1:1"], isLearner=True))
+        try:
+            client.Cluster.MemberPromote(etcd.MemberPromoteRequest(ID=1))
+            raise AssertionError("an unknown member was promoted")
+        except grpc.RpcError as error:
+            assert error.details() == "etcdserver: member not found", error
         here, absent, own = compare_with_page(with_peer(server))
         client.close()
     print(f"{here} of etcd's metrics printed, {absent} not, {own} of our own: as docs/metrics.md")
