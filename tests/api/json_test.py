@@ -174,10 +174,10 @@ def other_rows():
 
 def auth_rows():
     user, role = {"name": "u", "password": "p"}, {"name": "r"}
-    yield Row("/v3/auth/status")
-    yield Row("/v3/auth/authenticate", user)
-    yield Row("/v3/auth/enable")
-    yield Row("/v3/auth/disable")
+    yield Row("/v3/auth/status", old=False)
+    yield Row("/v3/auth/authenticate", user, old=False)
+    yield Row("/v3/auth/enable", old=False)
+    yield Row("/v3/auth/disable", old=False)
     for path, body in (("user/add", user), ("user/add", user), ("user/add", {}), ("user/get", {"name": "u"}),
                        ("user/get", {"name": "x"}), ("user/list", {}), ("role/add", role),
                        ("role/add", role), ("role/get", {"role": "x"}), ("role/list", {}),
