@@ -32,6 +32,7 @@ Reply EngineImpl::Apply(const Entry& entry, Answer answer) {
   QR_CHECK(entry.index == applied_.Next());
   applied_ = entry.index;
   header_.term = std::max(header_.term, entry.term);
+  if (applied_ == LogIndex(1)) auth_.Begin();
   Reply reply;
   if (entry.type != EntryType::kNormal) {
     reply.error = membership_.ApplyConfChange(entry);
@@ -44,7 +45,10 @@ Reply EngineImpl::Apply(const Entry& entry, Answer answer) {
 }
 
 Reply EngineImpl::ApplyData(const Entry& entry, Answer answer) {
-  if (const std::optional<PutArguments> put = ParsePutEntry(entry.data.view())) {
+  // Who puts is in the header, which matters only when somebody is asked for it.
+  std::optional<PutArguments> put;
+  if (!auth_.enabled()) put = ParsePutEntry(entry.data.view());
+  if (put) {
     if (alarms_.Has(etcdserverpb::CORRUPT)) return {errors::kCorrupt, {}};
     if (alarms_.Has(etcdserverpb::NOSPACE)) return {errors::kNoSpace, {}};
     return ApplyPut(*put, answer);
@@ -69,6 +73,11 @@ Error EngineImpl::AlarmGate(const Request& request) const {
 
 Reply EngineImpl::ApplyRequest(const Request& request, Answer answer) {
   if (Error error = AlarmGate(request); !error.ok()) return {error, {}};
+  if (auth_.enabled()) {
+    const Identity identity{request.header().username(), request.header().auth_revision()};
+    const Error refused = CheckEntryAllowed({auth_, lessor_}, identity, request);
+    if (!refused.ok()) return {refused, {}};
+  }
   if (request.has_txn()) return ApplyTxn(request.txn());
   if (request.has_put()) return ApplyPut(PutArguments::Of(request.put()), answer);
   if (request.has_delete_range()) return ApplyDelete(request.delete_range());
@@ -88,6 +97,7 @@ Reply EngineImpl::ApplyRequest(const Request& request, Answer answer) {
     membership_.SetDowngrade(request.downgrade_info_set());
     return {};
   }
+  if (std::optional<Reply> reply = ApplyAuth(request)) return *std::move(reply);
   return {kNotServed, {}};
 }
 

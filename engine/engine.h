@@ -32,6 +32,9 @@
 
 namespace quorate::engine {
 
+class AuthStore;
+class SimpleTokens;
+
 struct EngineOptions {
   Allocator* allocator = nullptr;          // window chunks and index nodes
   uint64_t chunk_bytes = 1 << 20;          // a chunk is sealed at the entry that fills it
@@ -42,6 +45,7 @@ struct EngineOptions {
   uint32_t txn_ops_max = 128;
   uint32_t learners_max = 1;  // --max-learners
   Lessor::Options lessor;
+  int64_t simple_token_ttl_ns = int64_t{300} * 1'000'000'000;  // --auth-token-ttl
 };
 
 // An answer ready for the wire: `error`, or `body` = the encoded response message with header.
@@ -185,6 +189,8 @@ class Engine {
 
   // --- the rest of the state
   virtual Lessor& lessor() = 0;
+  virtual const AuthStore& auth() const = 0;  // engine/auth/auth_store.h
+  virtual SimpleTokens& simple_tokens() = 0;  // engine/auth/simple_tokens.h
   virtual int64_t current_revision() const = 0;
   virtual int64_t compact_revision() const = 0;  // -1 = never
   virtual uint64_t live_keys() const = 0;

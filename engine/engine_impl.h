@@ -1,5 +1,5 @@
-// EngineImpl: the Engine over store, lessor and small tables. open.cc, apply.cc, apply_lease.cc and
-// reads.cc hold its parts.
+// EngineImpl: the Engine over store, lessor and small tables. open.cc, apply.cc, apply_auth.cc,
+// apply_lease.cc and reads.cc hold its parts.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "engine/auth/auth_store.h"
+#include "engine/auth/request_checks.h"
+#include "engine/auth/simple_tokens.h"
 #include "engine/cluster/membership.h"
 #include "engine/engine.h"
 #include "engine/maintenance/alarms.h"
@@ -56,6 +59,8 @@ class EngineImpl final : public Engine, public WatchStore {
   bool WindowFull() const override { return WindowBytes() >= options_.window_bytes_max; }
 
   Lessor& lessor() override { return lessor_; }
+  const AuthStore& auth() const override { return auth_; }
+  SimpleTokens& simple_tokens() override { return tokens_; }
   int64_t current_revision() const override { return store_.current_revision(); }
   int64_t compact_revision() const override { return store_.compact_revision(); }
   uint64_t live_keys() const override { return store_.index().Total().keys; }
@@ -92,6 +97,13 @@ class EngineImpl final : public Engine, public WatchStore {
   Reply ApplyData(const Entry& entry, Answer answer);
   Reply ApplyRequest(const Request& request, Answer answer);
   Error AlarmGate(const Request& request) const;
+  // nullopt: not an entry of the Auth service.
+  std::optional<Reply> ApplyAuth(const Request& request);
+  Reply ApplyAuthenticate(const etcdserverpb::InternalAuthenticateRequest& request);
+  Reply ApplyAuthRead(const Request& request);
+  Reply ApplyUserChange(const Request& request);
+  Reply ApplyRoleChange(const Request& request);
+  Reply AnswerOf(const Error& error) const;
   Reply ApplyPut(PutArguments put, Answer answer);
   Reply ApplyDelete(const etcdserverpb::DeleteRangeRequest& request);
   Reply ApplyTxn(const etcdserverpb::TxnRequest& request);
@@ -112,6 +124,8 @@ class EngineImpl final : public Engine, public WatchStore {
   MvccStore store_;
   Alarms alarms_;
   Membership membership_;
+  AuthStore auth_;
+  SimpleTokens tokens_;
   KeptHashes kept_hashes_;
   HeaderFields header_;
   LogIndex applied_;

@@ -1,6 +1,6 @@
 // etcd's errors: gRPC code and exact text. Clients compare these strings, so they live in one
-// table. Two errors leave a real etcd with code Unknown because of how it maps them; they keep that
-// form here (kMemberNotEnoughStarted, kTooManyRequests).
+// table. Some errors leave a real etcd with code Unknown because of how it maps them; they keep
+// that form here (kMemberNotEnoughStarted, kTooManyRequests, kNoPasswordUser, kVerifyOnly).
 #pragma once
 
 #include <string>
@@ -71,6 +71,9 @@ inline constexpr ErrorRow kAuthNotEnabled{9, "etcdserver: authentication is not 
 inline constexpr ErrorRow kInvalidAuthToken{16, "etcdserver: invalid auth token"};
 inline constexpr ErrorRow kInvalidAuthMgmt{3, "etcdserver: invalid auth management"};
 inline constexpr ErrorRow kAuthOldRevision{3, "etcdserver: revision of auth store is old"};
+inline constexpr ErrorRow kNoPasswordUser{
+    2, "auth: authentication failed, password was given for no password user"};
+inline constexpr ErrorRow kVerifyOnly{2, "auth: token signing attempted with verify-only key"};
 inline constexpr ErrorRow kNoLeader{14, "etcdserver: no leader"};
 inline constexpr ErrorRow kNotLeader{9, "etcdserver: not leader"};
 inline constexpr ErrorRow kLeaderChanged{14, "etcdserver: leader changed"};

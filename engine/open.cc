@@ -12,7 +12,9 @@ EngineImpl::EngineImpl(const EngineOptions& options, const kv::KvBackend* backen
       lessor_(options.lessor),
       store_(options, backend, &lessor_),
       alarms_(&store_.window()),
-      membership_({.learners_max = options.learners_max}, &store_.window()) {}
+      membership_({.learners_max = options.learners_max}, &store_.window()),
+      auth_(&store_.window()),
+      tokens_({.ttl_ns = options.simple_token_ttl_ns}) {}
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options,
                                                      const kv::KvBackend* backend,
@@ -30,6 +32,7 @@ absl::Status EngineImpl::Restore(absl::FunctionRef<void(uint64_t)> progress) {
   QR_RETURN_IF_ERROR(RestoreLeases(*snapshot));
   QR_RETURN_IF_ERROR(alarms_.Restore(*snapshot));
   QR_RETURN_IF_ERROR(membership_.Restore(*snapshot));
+  QR_RETURN_IF_ERROR(auth_.Restore(*snapshot));
   return store_.Restore(progress);
 }
 

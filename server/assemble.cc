@@ -80,6 +80,7 @@ engine::EngineOptions EngineOptionsOf(const ServerConfig& config, Allocator* all
   options.request_bytes_max = config.request_bytes_max;
   options.txn_ops_max = config.txn_ops_max;
   options.learners_max = config.learners_max;
+  options.simple_token_ttl_ns = config.auth_token_ttl_ns;
   options.lessor.ttl_min_seconds =
       (3 * config.ElectionTimeoutNs() / 2 + kNanosPerSecond - 1) / kNanosPerSecond;
   return options;
@@ -143,6 +144,7 @@ void Node::Parts::BuildServices() {
   AddWatchService(&context, &streams, &services);
   AddLeaseService(&context, &services);
   AddMaintenanceService(&context, &services);
+  AddAuthService(&context, &services);
   AddClusterService(&context, &services);
   AddLockService(&context, &services);
   AddElectionService(&context, &services);
@@ -268,6 +270,9 @@ void Node::Parts::BuildLoops() {
                             [this](LogIndex through) { CutLog(through); }},
       state->engine()->applied_index());
   workers = std::make_unique<WorkerPool>(config.worker_threads);
+  // One worker is left to others whatever happens.
+  passwords = std::make_unique<PasswordWork>(
+      PasswordWork::Options{.running_max = std::max(config.worker_threads, 2u) - 1}, workers.get());
   peer_calls = std::make_unique<PooledCaller>(kPeerCallThreads);
   ReplicaLoop::Options loop_options;
   loop_options.tick_ns = config.tick_ns;
@@ -296,8 +301,9 @@ void Node::Parts::CutLog(LogIndex through) {
 void Node::Parts::ConnectServices() {
   ids = std::make_unique<IdGenerator>(data.identity.member, clock.WallNs());
   context = {
-      &config,   &clock,           loop.get(),      backend_writer.get(), workers.get(),
-      ids.get(), peer_calls.get(), &leader_streams, &peer_counters,       data.identity.member};
+      &config,      &clock,           loop.get(),      backend_writer.get(), workers.get(),
+      ids.get(),    peer_calls.get(), &leader_streams, &peer_counters,       data.identity.member,
+      tokens.get(), passwords.get()};
   peers->Connect({links.get(), state.get(), log_writer.get(), backend_writer.get(), loop.get(),
                   &leader_streams, &peer_counters, &clock},
                  *state->engine(), data.known);
@@ -326,6 +332,10 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config,
                                                  std::function<void()> removed) {
   QR_RETURN_IF_ERROR(CheckNames(config));
   auto parts = std::make_unique<Parts>(config);
+  Tokens::Options token_options;
+  token_options.spec = config.auth_token;
+  if (config.client_cert_auth) token_options.certificates = Tokens::Certificates::kName;
+  QR_ASSIGN_OR_RETURN(parts->tokens, Tokens::Create(token_options, &parts->clock));
   if (config.enable_pprof) {
     QR_ASSIGN_OR_RETURN(parts->profiler, CpuProfiler::Load());
   }

@@ -7,10 +7,15 @@
 #include "absl/strings/numbers.h"
 #include "base/clock.h"
 #include "base/concerning.h"
+#include "base/log.h"
 #include "base/text.h"
+#include "server/auth/password.h"
 
 namespace quorate::server {
 namespace {
+
+constexpr int64_t kDefaultTokenTtl = 300 * kNanosPerSecond;
+constexpr int64_t kTokenTtlMaxSeconds = int64_t{100} * 365 * 86400;
 
 absl::Status CheckUrls(const OptionValues& values, ServerConfig& config) {
   for (const std::string& url : config.listen_peer_urls) {
@@ -123,6 +128,24 @@ void SetLimits(const OptionValues& values, ServerConfig& config) {
   config.host_whitelist = values.GetList("host-whitelist");
 }
 
+void SetAuth(const OptionValues& values, ServerConfig& config) {
+  config.auth_token = values.GetString("auth-token");
+  const int64_t ttl_s = values.GetInt("auth-token-ttl");
+  config.auth_token_ttl_ns =
+      ttl_s == 0 ? kDefaultTokenTtl : std::min(ttl_s, kTokenTtlMaxSeconds) * kNanosPerSecond;
+  const int64_t cost = values.GetInt("bcrypt-cost");
+  config.bcrypt_cost = static_cast<uint32_t>(cost);
+  if (cost < kBcryptCostMin || cost > kBcryptCostMax) {
+    LogWarn("use default bcrypt cost instead of the invalid given cost",
+            {{"min-cost", kBcryptCostMin},
+             {"max-cost", kBcryptCostMax},
+             {"default-cost", kBcryptCostDefault},
+             {"given-cost", cost}});
+    config.bcrypt_cost = kBcryptCostDefault;
+  }
+  config.client_cert_auth = values.GetBool("client-cert-auth");
+}
+
 }  // namespace
 
 absl::StatusOr<LogRotation> ParseLogRotation(const std::string& text,
@@ -220,6 +243,7 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
   SetCluster(values, config);
   SetStorage(values, config);
   SetLimits(values, config);
+  SetAuth(values, config);
   absl::StatusOr<AutoCompaction> auto_compaction = ParseAutoCompaction(
       values.GetString("auto-compaction-mode"), values.GetString("auto-compaction-retention"));
   if (!auto_compaction.ok()) return auto_compaction.status();

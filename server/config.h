@@ -86,6 +86,10 @@ struct ServerConfig {
   int64_t warning_apply_ns = 0;
   int64_t warning_unary_ns = 0;
   bool extensive_metrics = false;
+  std::string auth_token = "simple";
+  int64_t auth_token_ttl_ns = 0;
+  uint32_t bcrypt_cost = 0;
+  bool client_cert_auth = false;
   bool enable_pprof = false;
   bool gateway = true;
   std::vector<std::string> cors;

@@ -244,7 +244,7 @@ void CorruptionMonitor::RaiseCorrupt(const Judgement& judgement) {
     alarm.set_alarm(etcdserverpb::CORRUPT);
     Proposal proposal;
     proposal.payload =
-        WrapRequest(RaftField::kAlarm, alarm.SerializeAsString(), context_->ids->Next());
+        WrapRequest(RaftField::kAlarm, alarm.SerializeAsString(), {context_->ids->Next(), {}});
     context_->loop->Propose(std::move(proposal));
   }
 }

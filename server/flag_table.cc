@@ -305,18 +305,13 @@ void AddSecurity(std::vector<OptionSpec>& t) {
   t.push_back({"cors", Type::kStringList, "*", "Origins that browsers may call from.", g});
   t.push_back({"host-whitelist", Type::kStringList, "*",
                "Host names that plain HTTP requests may use.", g});
-  t.push_back({"auth-token", Type::kString, "simple", "Users and roles are not available yet.", g});
-  t.push_back({"auth-token-ttl",
-               Type::kUint,
-               "300",
-               "",
-               g,
-               {},
-               0,
-               INT64_MAX,
-               "users and roles are not here"});
-  t.push_back(
-      {"bcrypt-cost", Type::kUint, "10", "", g, {}, 0, INT64_MAX, "users and roles are not here"});
+  t.push_back({"auth-token", Type::kString, "simple",
+               "Tokens of signed-in users: 'simple', or 'jwt,pub-key=FILE,priv-key=FILE,"
+               "sign-method=METHOD,ttl=DURATION'.",
+               g});
+  t.push_back({"auth-token-ttl", Type::kUint, "300",
+               "Seconds for which a simple token lives without being used.", g});
+  t.push_back({"bcrypt-cost", Type::kUint, "10", "Cost of hashing a password, 4 to 31.", g});
 }
 
 void AddCompaction(std::vector<OptionSpec>& t) {

@@ -16,6 +16,7 @@
 #include "server/config.h"
 #include "server/config_text.h"
 #include "server/flags.h"
+#include "server/gateway_command.h"
 #include "server/node.h"
 #include "server/sd_notify.h"
 
@@ -41,6 +42,9 @@ constexpr char kUsage[] = R"(Usage:
 
   quorate [flags]
       Start an etcd-compatible server. Flags and ETCD_* variables are etcd's own.
+
+  quorate gateway start [flags]
+      Hand TCP connections on to the members of a cluster; --help lists the flags.
 
   quorate --version
   quorate --help
@@ -145,6 +149,7 @@ void NotifyInitDaemon() {
 
 int Main(int argc, char** argv) {
   const std::vector<std::string> args(argv, argv + argc);
+  if (argc > 1 && args[1] == "gateway") return RunGatewayCommand({args.begin() + 2, args.end()});
   std::vector<std::string> environment;
   for (char** item = environ; *item != nullptr; ++item) environment.emplace_back(*item);
   ParsedCommandLine parsed{OptionValues(ServerOptionSpecs()), {}, false, false, false, ""};

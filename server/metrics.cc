@@ -17,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "base/check.h"
 #include "base/text.h"
+#include "engine/auth/auth_store.h"
 
 namespace quorate::server {
 namespace {
@@ -227,6 +228,8 @@ void WriteStore(const MetricsSources& sources, const EngineView& view, MetricsTe
              static_cast<double>(view.hub.streams));
   out->Gauge("etcd_debugging_mvcc_watcher_total", "Open watches.",
              static_cast<double>(view.hub.watchers));
+  out->Gauge("etcd_debugging_auth_revision", "The current revision of auth store.",
+             static_cast<double>(view.auth_revision));
   out->Counter("etcd_debugging_lease_granted_total", "Leases granted.",
                static_cast<double>(view.lessor.granted));
   out->Counter("etcd_debugging_lease_revoked_total", "Leases revoked.",
@@ -444,9 +447,9 @@ void HealthCheckCounts::WriteTotals(std::string_view type, MetricsText* out) con
 
 EngineView EngineView::Of(Replica& replica) {
   engine::Engine& engine = replica.engine();
-  return {engine.counters(),       engine.lessor().counters(), replica.hub().counters(),
-          replica.read_counters(), engine.live_keys(),         engine.alarms(),
-          engine.cluster_version()};
+  return {engine.counters(),        engine.lessor().counters(), replica.hub().counters(),
+          replica.read_counters(),  engine.live_keys(),         engine.alarms(),
+          engine.cluster_version(), engine.auth().revision()};
 }
 
 std::string FormatMetrics(const MetricsSources& sources, const EngineView& view) {

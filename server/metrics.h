@@ -66,6 +66,7 @@ struct EngineView {
   uint64_t live_keys = 0;
   std::vector<etcdserverpb::AlarmMember> alarms;
   std::string cluster_version;
+  uint64_t auth_revision = 0;
   static EngineView Of(Replica& replica);
 };
 

@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "base/random.h"
+#include "server/auth/password_work.h"
+#include "server/auth/tokens.h"
 #include "server/cluster_peers.h"
 #include "server/corruption_monitor.h"
 #include "server/data_dir.h"
@@ -75,6 +77,8 @@ struct Node::Parts {
   std::unique_ptr<PooledCaller> peer_calls;
   std::unique_ptr<ReplicaLoop> loop;
   std::unique_ptr<IdGenerator> ids;
+  std::unique_ptr<Tokens> tokens;
+  std::unique_ptr<PasswordWork> passwords;
   ServiceContext context;
   transport::ServiceTable services;
   std::unique_ptr<RpcMetrics> rpc_metrics;

@@ -6,6 +6,8 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "consensus/conf_change.h"
+#include "engine/auth/auth_store.h"
+#include "engine/auth/simple_tokens.h"
 #include "engine/errors.h"
 
 namespace quorate::server {
@@ -64,6 +66,7 @@ void Replica::HashDone(std::unique_ptr<engine::CompactionHash> done) {
 
 Effects Replica::Advance(int64_t now_ns) {
   Effects effects;
+  engine_->simple_tokens().SetNow(now_ns);
   engine_->lessor().SetNow(now_ns);  // what is granted now counts from now, not from the last tick
   effects.completions.swap(refused_);
   SubmitBatch(now_ns, &effects);
@@ -207,6 +210,10 @@ void Replica::RevokeExpired(int64_t now_ns) {
   for (const LeaseId lease : engine_->lessor().TakeExpired(now_ns)) {
     etcdserverpb::InternalRaftRequest request;
     request.mutable_lease_revoke()->set_id(lease.value());
+    if (engine_->auth().enabled()) {  // whoever owns the keys
+      request.mutable_header()->set_username(engine::kRootUser);
+      request.mutable_header()->set_auth_revision(engine_->auth().revision());
+    }
     ProposeOwn(request, now_ns, [this, lease](const Reply& reply) {
       if (!reply.error.ok()) engine_->lessor().RevokeFailed(lease);
     });

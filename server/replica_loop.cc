@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/thread_name.h"
 #include "base/thread_turns.h"
+#include "engine/auth/auth_store.h"
 
 namespace quorate::server {
 namespace {
@@ -347,6 +348,7 @@ void ReplicaLoop::UpdateCounters() {
   }
   store(counters_.leads, raft.leader_ready());
   store(counters_.learner, raft.conf_state().IsLearner(replica_->engine().header().member));
+  store(counters_.auth_enabled, replica_->engine().auth().enabled());
   store(counters_.version_decided, !replica_->engine().cluster_version().empty());
   store(counters_.leader, raft.leader().value());
   store(counters_.term, raft.term().value());

@@ -60,6 +60,7 @@ class ReplicaLoop final : public TurnListener {
     std::atomic<bool> leads{false};  // and has committed an entry of its term
     std::atomic<bool> learner{false};
     std::atomic<bool> version_decided{false};
+    std::atomic<bool> auth_enabled{false};
     std::atomic<int64_t> revision{0}, compact_revision{-1};
     std::atomic<uint64_t> window_bytes{0};
   };

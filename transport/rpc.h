@@ -77,7 +77,9 @@ class ServerCall {
 
   // Request metadata by lower-case name; `-bin` values are decoded. First one if repeated.
   virtual std::optional<std::string> Metadata(std::string_view name) const = 0;
-  virtual std::string peer() const = 0;     // "127.0.0.1:4711"
+  virtual std::string peer() const = 0;  // "127.0.0.1:4711"
+  // Common name of the client's certificate, where one was presented and verified.
+  virtual std::optional<std::string> PeerCommonName() const { return std::nullopt; }
   virtual int64_t deadline_ns() const = 0;  // monotonic; INT64_MAX = none
   virtual int64_t received_ns() const = 0;  // monotonic, when the request was complete
   virtual bool cancelled() const = 0;       // the peer no longer waits

@@ -237,6 +237,11 @@ void WatchHub::CloseStream(WatchStreamId id) {
   --impl_->counters.streams;
 }
 
+void WatchHub::Refuse(WatchStreamId id, std::string_view reason) {
+  const WatchStream* stream = impl_->FindStream(id);
+  if (stream != nullptr) impl_->Refuse(*stream, reason);
+}
+
 void WatchHub::Request(WatchStreamId id, const WatchRequest& request) {
   WatchStream* stream = impl_->FindStream(id);
   if (stream == nullptr) return;

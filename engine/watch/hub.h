@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -83,6 +84,8 @@ class WatchHub {
   void OpenStream(WatchStreamId stream);
   void CloseStream(WatchStreamId stream);
   void Request(WatchStreamId stream, const etcdserverpb::WatchRequest& request);
+  // Answers a create request that is refused for reasons of the caller's.
+  void Refuse(WatchStreamId stream, std::string_view reason);
   void StreamWritable(WatchStreamId stream);  // HasRoom became true again
 
   // Events of one applied main revision; called in revision order without gaps, each revision that

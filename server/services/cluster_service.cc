@@ -14,6 +14,7 @@
 #include "server/http_client.h"
 #include "server/services/cluster_rules.h"
 #include "server/services/context.h"
+#include "server/services/gate.h"
 #include "transport/client.h"
 
 namespace quorate::server {
@@ -100,6 +101,20 @@ void ChangeAndAnswer(ServiceContext& context, const CallPtr& call, Replica& repl
                 });
 }
 
+void Add(ServiceContext& context, const CallPtr& call, const engine::MemberContext& added,
+         Replica& replica) {
+  const Error refused = Check(context, replica, [&](const RuleInputs& inputs) {
+    return IsStrict(context) ? MayAdd(inputs, added.member) : Error();
+  });
+  if (!refused.ok()) return Fail(*call, refused);
+  ChangeAndAnswer<etcdserverpb::MemberAddResponse>(
+      context, call, replica,
+      added.member.islearner() ? raftpb::ConfChangeAddLearnerNode : raftpb::ConfChangeAddNode,
+      added, [added](etcdserverpb::MemberAddResponse* response) {
+        *response->mutable_member() = added.member;
+      });
+}
+
 void MemberAdd(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::MemberAddRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
@@ -112,17 +127,8 @@ void MemberAdd(ServiceContext& context, CallPtr call, Bytes bytes) {
                                       added.member.peerurls().end());
   added.member.set_id(ComputeMemberId(urls, StrCat(seconds)).value());
   added.member.set_islearner(request.islearner());
-  context.loop->Run([&context, call, added](Replica& replica) {
-    const Error refused = Check(context, replica, [&](const RuleInputs& inputs) {
-      return IsStrict(context) ? MayAdd(inputs, added.member) : Error();
-    });
-    if (!refused.ok()) return Fail(*call, refused);
-    ChangeAndAnswer<etcdserverpb::MemberAddResponse>(
-        context, call, replica,
-        added.member.islearner() ? raftpb::ConfChangeAddLearnerNode : raftpb::ConfChangeAddNode,
-        added, [added](etcdserverpb::MemberAddResponse* response) {
-          *response->mutable_member() = added.member;
-        });
+  Permit(context, call, Access::kRoot, [&context, call, added] {
+    context.loop->Run([&context, call, added](Replica& r) { Add(context, call, added, r); });
   });
 }
 

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "engine/errors.h"
 #include "server/request_id.h"
+#include "server/services/gate.h"
 
 namespace quorate::server {
 namespace {
@@ -29,6 +30,32 @@ char* PutVarint(char* out, uint64_t value) {
 
 constexpr uint32_t kHeaderTag = 100 << 3 | 2;  // InternalRaftRequest.header
 constexpr uint32_t kHeaderIdTag = 1 << 3;      // RequestHeader.ID
+constexpr uint32_t kHeaderUserTag = 2 << 3 | 2;
+constexpr uint32_t kHeaderRevisionTag = 3 << 3;
+
+size_t HeaderBytes(const RaftHeader& header) {
+  size_t bytes = 1 + VarintBytes(header.id);
+  const std::string& user = header.identity.username;
+  if (!user.empty()) bytes += 1 + VarintBytes(user.size()) + user.size();
+  const uint64_t revision = header.identity.auth_revision;
+  if (revision != 0) bytes += 1 + VarintBytes(revision);
+  return bytes;
+}
+
+char* PutBytes(char* out, std::string_view bytes) {
+  out = PutVarint(out, bytes.size());
+  memcpy(out, bytes.data(), bytes.size());
+  return out + bytes.size();
+}
+
+char* PutHeader(char* out, const RaftHeader& header) {
+  out = PutVarint(PutVarint(out, kHeaderIdTag), header.id);
+  const std::string& user = header.identity.username;
+  if (!user.empty()) out = PutBytes(PutVarint(out, kHeaderUserTag), user);
+  const uint64_t revision = header.identity.auth_revision;
+  if (revision != 0) out = PutVarint(PutVarint(out, kHeaderRevisionTag), revision);
+  return out;
+}
 
 }  // namespace
 
@@ -56,22 +83,17 @@ void Answer(transport::ServerCall& call, engine::Reply reply) {
 
 void Fail(transport::ServerCall& call, const engine::Error& error) { call.Finish(ToStatus(error)); }
 
-Bytes WrapRequest(RaftField field, std::string_view request, uint64_t id) {
+Bytes WrapRequest(RaftField field, std::string_view request, const RaftHeader& header) {
   const uint32_t tag = static_cast<uint32_t>(field) << 3 | 2;
-  const size_t header_bytes = 1 + VarintBytes(id);
+  const size_t header_bytes = HeaderBytes(header);
   const size_t total = VarintBytes(tag) + VarintBytes(request.size()) + request.size() +
                        VarintBytes(kHeaderTag) + VarintBytes(header_bytes) + header_bytes;
   char* out;
   Bytes bytes = Bytes::Allocate(total, &out);
   const char* const end = out + total;
-  out = PutVarint(out, tag);
-  out = PutVarint(out, request.size());
-  memcpy(out, request.data(), request.size());
-  out += request.size();
-  out = PutVarint(out, kHeaderTag);
-  out = PutVarint(out, header_bytes);
-  out = PutVarint(out, kHeaderIdTag);
-  out = PutVarint(out, id);
+  out = PutBytes(PutVarint(out, tag), request);
+  out = PutVarint(PutVarint(out, kHeaderTag), header_bytes);
+  out = PutHeader(out, header);
   QR_CHECK(out == end);
   return bytes;
 }
@@ -86,7 +108,8 @@ bool WithinQuota(ServiceContext& context, transport::ServerCall& call, uint64_t 
   alarm.set_memberid(context.member.value());
   alarm.set_alarm(etcdserverpb::NOSPACE);
   Proposal proposal;
-  proposal.payload = WrapRequest(RaftField::kAlarm, alarm.SerializeAsString(), context.ids->Next());
+  proposal.payload =
+      WrapRequest(RaftField::kAlarm, alarm.SerializeAsString(), {context.ids->Next(), {}});
   context.loop->Propose(std::move(proposal));
   Fail(call, engine::errors::kNoSpace);
   return false;
@@ -125,17 +148,24 @@ void AddUnaryMethods(ServiceContext* context, std::string_view service,
   for (const UnaryMethod& unary : methods) {
     transport::Method method;
     method.path = StrCat("/", service, "/", unary.name);
-    method.unary = [context, unary](CallPtr call, Bytes request) {
+    method.unary = [context, unary, access = AccessTo(method.path)](CallPtr call, Bytes request) {
       const engine::Error refusal = Refusal(*context, *call, unary.on_learner);
       if (!refusal.ok()) return Fail(*call, refusal);
-      unary.handler(*context, std::move(call), std::move(request));
+      if (access == Access::kAtState) {
+        return unary.handler(*context, std::move(call), std::move(request));
+      }
+      Permit(*context, call, access,
+             [context, unary, call, request = std::move(request)]() mutable {
+               unary.handler(*context, std::move(call), std::move(request));
+             });
     };
     table->Add(std::move(method));
   }
 }
 
-void ProposeThen(ServiceContext& context, CallPtr call, Bytes payload,
-                 absl::AnyInvocable<void(engine::Reply)> done) {
+namespace {
+
+void Submit(ServiceContext& context, const CallPtr& call, Bytes payload, Proposed done) {
   if (payload.size() > context.config->request_bytes_max) {
     return Fail(*call, engine::errors::kRequestTooLarge);
   }
@@ -152,8 +182,30 @@ void ProposeThen(ServiceContext& context, CallPtr call, Bytes payload,
   }
 }
 
-void ProposeFor(ServiceContext& context, CallPtr call, Bytes payload) {
-  ProposeThen(context, call, std::move(payload),
+}  // namespace
+
+void ProposeAsNobody(ServiceContext& context, const CallPtr& call, RaftField field,
+                     const Bytes& request, Proposed done) {
+  Submit(context, call, WrapRequest(field, request.view(), {context.ids->Next(), {}}),
+         std::move(done));
+}
+
+void ProposeThen(ServiceContext& context, CallPtr call, RaftField field, Bytes request,
+                 Proposed done) {
+  if (!AuthIsOn(context)) {
+    return ProposeAsNobody(context, call, field, request, std::move(done));
+  }
+  IdentifyCaller(context, call,
+                 [&context, call, field, request = std::move(request), done = std::move(done)](
+                     const engine::Identity& identity, const engine::Engine&) mutable {
+                   Submit(context, call,
+                          WrapRequest(field, request.view(), {context.ids->Next(), identity}),
+                          std::move(done));
+                 });
+}
+
+void ProposeFor(ServiceContext& context, CallPtr call, RaftField field, Bytes request) {
+  ProposeThen(context, call, field, std::move(request),
               [call](engine::Reply reply) { Answer(*call, std::move(reply)); });
 }
 

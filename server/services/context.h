@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "engine/auth/auth_store.h"
 #include "engine/engine.h"
 #include "proto/raft_internal.pb.h"
 #include "server/backend_writer.h"
@@ -24,6 +25,9 @@
 #include "transport/rpc.h"
 
 namespace quorate::server {
+
+class PasswordWork;
+class Tokens;
 
 using CallPtr = std::shared_ptr<transport::ServerCall>;
 
@@ -49,6 +53,8 @@ struct ServiceContext {
   LeaderStreams* leader_streams = nullptr;
   PeerCounters* peer_counters = nullptr;
   MemberId member;
+  const Tokens* tokens = nullptr;  // not asked before auth is on
+  PasswordWork* passwords = nullptr;
 
   // Bytes that count against --quota-backend-bytes: the backend's and what waits to be flushed.
   uint64_t SizeForQuota() const;
@@ -77,20 +83,48 @@ enum class RaftField : uint32_t {
   kLeaseGrant = 8,
   kLeaseRevoke = 9,
   kAlarm = 10,
+  kAuthEnable = 1000,
+  kAuthDisable = 1011,
+  kAuthenticate = 1012,
+  kAuthStatus = 1013,
+  kAuthUserAdd = 1100,
+  kAuthUserDelete = 1101,
+  kAuthUserGet = 1102,
+  kAuthUserChangePassword = 1103,
+  kAuthUserGrantRole = 1104,
+  kAuthUserRevokeRole = 1105,
+  kAuthUserList = 1106,
+  kAuthRoleList = 1107,
+  kAuthRoleAdd = 1200,
+  kAuthRoleDelete = 1201,
+  kAuthRoleGet = 1202,
+  kAuthRoleGrantPermission = 1203,
+  kAuthRoleRevokePermission = 1204,
+  kDowngradeInfoSet = 1302,
 };
-Bytes WrapRequest(RaftField field, std::string_view request, uint64_t id);
+// InternalRaftRequest.header: an id, and who asks (nobody while auth is off).
+struct RaftHeader {
+  uint64_t id;
+  engine::Identity identity;
+};
+Bytes WrapRequest(RaftField field, std::string_view request, const RaftHeader& header);
 
 // True when a request of this cost may go on; else the call is refused with NOSPACE and the alarm
 // raised through the log.
 bool WithinQuota(ServiceContext& context, transport::ServerCall& call, uint64_t cost);
 
-// Proposes wrapped bytes and answers `call` with what applying them gives. Refuses (too large, too
-// many) by failing the call.
-void ProposeFor(ServiceContext& context, CallPtr call, Bytes payload);
+// Wraps the bytes of a request with who asks, proposes them, and answers `call` with what applying
+// them gives. Refuses (no valid token, too large, too many) by failing the call. Any thread.
+void ProposeFor(ServiceContext& context, CallPtr call, RaftField field, Bytes request);
 // The same with a hand-made continuation instead of the plain answer.
-void ProposeThen(ServiceContext& context, CallPtr call, Bytes payload,
-                 absl::AnyInvocable<void(engine::Reply)> done);
-// Runs `run` at a linearizable or local read point; fails the call when that cannot be.
+using Proposed = absl::AnyInvocable<void(engine::Reply)>;
+void ProposeThen(ServiceContext& context, CallPtr call, RaftField field, Bytes request,
+                 Proposed done);
+// For what is open to all, whoever asks.
+void ProposeAsNobody(ServiceContext& context, const CallPtr& call, RaftField field,
+                     const Bytes& request, Proposed done);
+// Whoever may: what hangs on the caller's rights is read by ReadAs (services/gate.h). Runs `run` at
+// a linearizable or local read point; fails the call when that cannot be.
 void ReadFor(ServiceContext& context, CallPtr call, Read::Consistency consistency,
              absl::AnyInvocable<void(engine::Engine&)> run);
 // Runs a long read on a worker and answers the call.
@@ -117,6 +151,7 @@ bool Admit(ServiceContext& context, transport::ServerCall& call,
 // gone for long.
 bool AdmitStream(ServiceContext& context, const CallPtr& call,
                  OnLearner on_learner = OnLearner::kRefused);
+// What the gate (services/gate.h) asks for is asked before a handler is called.
 void AddUnaryMethods(ServiceContext* context, std::string_view service,
                      std::initializer_list<UnaryMethod> methods, transport::ServiceTable* table);
 
@@ -126,6 +161,7 @@ void AddWatchService(ServiceContext* context, WatchStreams* streams,
                      transport::ServiceTable* table);
 void AddLeaseService(ServiceContext* context, transport::ServiceTable* table);
 void AddMaintenanceService(ServiceContext* context, transport::ServiceTable* table);
+void AddAuthService(ServiceContext* context, transport::ServiceTable* table);
 void AddClusterService(ServiceContext* context, transport::ServiceTable* table);
 // Made of the ones above, which have to be in the table when a call comes.
 void AddLockService(ServiceContext* context, transport::ServiceTable* table);

@@ -4,13 +4,17 @@
 
 #include <utility>
 
+#include "engine/auth/request_checks.h"
 #include "proto/etcdserverpb.pb.h"
 #include "server/services/context.h"
+#include "server/services/gate.h"
 
 namespace quorate::server {
 namespace {
 
 using engine::Engine;
+using engine::Error;
+using engine::Identity;
 using engine::Reply;
 
 // Of a large range: what the replica's step collects and a worker encodes at a time. Small, so that
@@ -79,37 +83,39 @@ uint64_t TxnCost(const etcdserverpb::TxnRequest& txn) {
 void Put(ServiceContext& context, CallPtr call, Bytes bytes) {
   static thread_local etcdserverpb::PutRequest request;  // reused: parsing allocates nothing new
   if (!ParseOrFail(*call, bytes, &request)) return;
-  const engine::Error error = Engine::CheckPut(request);
+  const Error error = Engine::CheckPut(request);
   if (!error.ok()) return Fail(*call, error);
   if (!WithinQuota(context, *call, PutCost(request))) return;
-  ProposeFor(context, std::move(call),
-             WrapRequest(RaftField::kPut, bytes.view(), context.ids->Next()));
+  ProposeFor(context, std::move(call), RaftField::kPut, std::move(bytes));
 }
 
 void DeleteRange(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::DeleteRangeRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
-  const engine::Error error = Engine::CheckDeleteRange(request);
+  const Error error = Engine::CheckDeleteRange(request);
   if (!error.ok()) return Fail(*call, error);
-  ProposeFor(context, std::move(call),
-             WrapRequest(RaftField::kDeleteRange, bytes.view(), context.ids->Next()));
+  ProposeFor(context, std::move(call), RaftField::kDeleteRange, std::move(bytes));
 }
 
 void Txn(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::TxnRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
-  const engine::Error error = Engine::CheckTxn(request, context.config->txn_ops_max);
+  const Error error = Engine::CheckTxn(request, context.config->txn_ops_max);
   if (!error.ok()) return Fail(*call, error);
   if (Engine::IsReadOnlyTxn(request)) {
     const Read::Consistency consistency = Engine::IsSerializableTxn(request)
                                               ? Read::Consistency::kLocal
                                               : Read::Consistency::kLinearizable;
-    return ReadFor(context, call, consistency,
-                   [call, request](Engine& engine) { Answer(*call, engine.ReadTxn(request)); });
+    return ReadAs(
+        context, call, consistency, [call, request](const Identity& identity, Engine& engine) {
+          const Error refused =
+              engine::CheckReadTxnAllowed({engine.auth(), engine.lessor()}, identity, request);
+          if (!refused.ok()) return Fail(*call, refused);
+          Answer(*call, engine.ReadTxn(request));
+        });
   }
   if (!WithinQuota(context, *call, TxnCost(request))) return;
-  ProposeFor(context, std::move(call),
-             WrapRequest(RaftField::kTxn, bytes.view(), context.ids->Next()));
+  ProposeFor(context, std::move(call), RaftField::kTxn, std::move(bytes));
 }
 
 Read::Consistency ConsistencyOf(const etcdserverpb::RangeRequest& request) {
@@ -119,29 +125,34 @@ Read::Consistency ConsistencyOf(const etcdserverpb::RangeRequest& request) {
 void Range(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::RangeRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
-  const engine::Error error = Engine::CheckRange(request);
+  const Error error = Engine::CheckRange(request);
   if (!error.ok()) return Fail(*call, error);
   if (!request.serializable() && context.loop->counters().learner.load()) {
     return Fail(*call, engine::errors::kNotSupportedForLearner);
   }
   const Read::Consistency consistency = ConsistencyOf(request);
-  ReadFor(context, call, consistency,
-          [context = &context, call, request = std::move(request)](Engine& engine) {
-            if (call->cancelled()) return;
-            auto result = engine.Range(request);
-            if (auto* reply = std::get_if<Reply>(&result)) return Answer(*call, std::move(*reply));
-            call->Reply(transport::Message(std::make_unique<RangeSource>(
-                context, std::get<std::unique_ptr<engine::RangeCursor>>(std::move(result)))));
-          });
+  ReadAs(context, call, consistency,
+         [context = &context, call, request = std::move(request)](const Identity& identity,
+                                                                  Engine& engine) {
+           if (call->cancelled()) return;
+           const Error refused =
+               engine::CheckRangeAllowed({engine.auth(), engine.lessor()}, identity, request);
+           if (!refused.ok()) return Fail(*call, refused);
+           auto result = engine.Range(request);
+           if (auto* reply = std::get_if<Reply>(&result)) return Answer(*call, std::move(*reply));
+           call->Reply(transport::Message(std::make_unique<RangeSource>(
+               context, std::get<std::unique_ptr<engine::RangeCursor>>(std::move(result)))));
+         });
 }
 
 void Compact(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::CompactionRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
-  Bytes payload = WrapRequest(RaftField::kCompaction, bytes.view(), context.ids->Next());
-  if (!request.physical()) return ProposeFor(context, std::move(call), std::move(payload));
+  if (!request.physical()) {
+    return ProposeFor(context, std::move(call), RaftField::kCompaction, std::move(bytes));
+  }
   ProposeThen(
-      context, call, std::move(payload),
+      context, call, RaftField::kCompaction, std::move(bytes),
       [&context, call, revision = request.revision()](Reply reply) {
         if (!reply.error.ok()) return Answer(*call, std::move(reply));
         Completion completion;
@@ -164,24 +175,30 @@ class RangeStreamCall final : public transport::CallHandler {
     started_ = true;
     etcdserverpb::RangeRequest request;
     if (!ParseOrFail(*call_, bytes, &request)) return;
-    engine::Error error = Engine::CheckRange(request);
+    Error error = Engine::CheckRange(request);
     if (error.ok()) error = Engine::CheckRangeStream(request);
     if (!error.ok()) return Fail(*call_, error);
     const Read::Consistency consistency = ConsistencyOf(request);
-    ReadFor(*context_, call_, consistency,
-            [call = call_, state = state_, request = std::move(request)](Engine& engine) {
-              auto result = engine.RangeStream(request);
-              if (auto* reply = std::get_if<Reply>(&result)) {
-                return Answer(*call, std::move(*reply));
-              }
-              state->cursor =
-                  std::get<std::unique_ptr<Engine::RangeStreamCursor>>(std::move(result));
-              Pump(*call, *state);
-            });
+    ReadAs(*context_, call_, consistency,
+           [call = call_, state = state_, request = std::move(request)](const Identity& identity,
+                                                                        Engine& engine) {
+             const Error refused =
+                 engine::CheckRangeAllowed({engine.auth(), engine.lessor()}, identity, request);
+             if (!refused.ok()) return Fail(*call, refused);
+             auto result = engine.RangeStream(request);
+             if (auto* reply = std::get_if<Reply>(&result)) {
+               return Answer(*call, std::move(*reply));
+             }
+             state->cursor =
+                 std::get<std::unique_ptr<Engine::RangeStreamCursor>>(std::move(result));
+             state->auth_revision = identity.auth_revision;
+             Pump(*call, *state, engine);
+           });
   }
   void OnHalfClose() override {}
   void OnWritable() override {
-    context_->loop->Run([call = call_, state = state_](Replica&) { Pump(*call, *state); });
+    context_->loop->Run(
+        [call = call_, state = state_](Replica& r) { Pump(*call, *state, r.engine()); });
   }
   void OnClosed() override {
     context_->leader_streams->Remove(call_.get());
@@ -191,16 +208,21 @@ class RangeStreamCall final : public transport::CallHandler {
  private:
   struct State {  // replica thread only
     std::unique_ptr<Engine::RangeStreamCursor> cursor;
+    uint64_t auth_revision = 0;  // under which it was allowed; 0 = nobody was asked
   };
 
-  static void Pump(transport::ServerCall& call, State& state) {
+  static void Pump(transport::ServerCall& call, State& state, const Engine& engine) {
     while (state.cursor != nullptr && call.QueuedBytes() < kStreamQueueBytes) {
       std::optional<Reply> part = state.cursor->Next();
       if (part && part->error.ok()) {
         call.Send(Bytes::FromString(std::move(part->body)));
         continue;
       }
-      call.Finish(part ? ToStatus(part->error) : transport::RpcStatus{});
+      Error end = part ? part->error : Error();
+      if (state.auth_revision != 0 && state.auth_revision != engine.auth().revision()) {
+        end = engine::errors::kAuthOldRevision;
+      }
+      call.Finish(ToStatus(end));
       state.cursor.reset();
     }
   }

@@ -39,6 +39,7 @@ class InnerCall : public transport::ServerCall, public std::enable_shared_from_t
     return caller_->Metadata(name);
   }
   std::string peer() const override { return caller_->peer(); }
+  std::optional<std::string> PeerCommonName() const override { return caller_->PeerCommonName(); }
   int64_t deadline_ns() const override { return caller_->deadline_ns(); }
   int64_t received_ns() const override { return received_ns_; }
   bool cancelled() const override { return false; }

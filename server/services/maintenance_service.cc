@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "proto/etcdserverpb.pb.h"
 #include "server/services/context.h"
+#include "server/services/gate.h"
 #include "server/services/snapshot_service.h"
 #include "server/version_monitor.h"
 
@@ -46,17 +47,8 @@ void Status(ServiceContext& context, CallPtr call, Bytes bytes) {
   });
 }
 
-void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
-  etcdserverpb::AlarmRequest request;
-  if (!ParseOrFail(*call, bytes, &request)) return;
-  if (!etcdserverpb::AlarmRequest::AlarmAction_IsValid(request.action())) {
-    // A real etcd dies of it, on every member.
-    return Fail(*call, {3, "etcdserver: unknown alarm action"});
-  }
-  if (request.action() != etcdserverpb::AlarmRequest::GET) {
-    return ProposeFor(context, std::move(call),
-                      WrapRequest(RaftField::kAlarm, bytes.view(), context.ids->Next()));
-  }
+void GetAlarms(ServiceContext& context, const CallPtr& call,
+               const etcdserverpb::AlarmRequest& request) {
   ReadFor(context, call, Read::Consistency::kLinearizable, [call, request](Engine& engine) {
     etcdserverpb::AlarmResponse response;
     FillHeader(engine, response.mutable_header());
@@ -66,6 +58,22 @@ void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
       }
     }
     Answer(*call, Reply{{}, response.SerializeAsString()});
+  });
+}
+
+void Alarm(ServiceContext& context, CallPtr call, Bytes bytes) {
+  etcdserverpb::AlarmRequest request;
+  if (!ParseOrFail(*call, bytes, &request)) return;
+  if (!etcdserverpb::AlarmRequest::AlarmAction_IsValid(request.action())) {
+    // A real etcd dies of it, on every member.
+    return Fail(*call, {3, "etcdserver: unknown alarm action"});
+  }
+  if (request.action() == etcdserverpb::AlarmRequest::GET) {
+    return Permit(context, call, Access::kSomebody,
+                  [&context, call, request] { GetAlarms(context, call, request); });
+  }
+  Permit(context, call, Access::kRoot, [&context, call, bytes = std::move(bytes)]() mutable {
+    ProposeFor(context, call, RaftField::kAlarm, std::move(bytes));
   });
 }
 
@@ -121,12 +129,11 @@ void AnswerDowngrade(const CallPtr& call, const Engine& engine) {
 
 void ProposeDowngrade(ServiceContext& context, const CallPtr& call,
                       const engine::DowngradeInfo& wanted) {
-  etcdserverpb::InternalRaftRequest request;
-  request.mutable_header()->set_id(context.ids->Next());
-  request.mutable_downgrade_info_set()->set_enabled(wanted.enabled);
-  request.mutable_downgrade_info_set()->set_ver(wanted.target_version);
+  membershippb::DowngradeInfoSetRequest request;
+  request.set_enabled(wanted.enabled);
+  request.set_ver(wanted.target_version);
   ProposeThen(
-      context, call, Bytes::FromString(request.SerializeAsString()),
+      context, call, RaftField::kDowngradeInfoSet, Bytes::FromString(request.SerializeAsString()),
       [&context, call](const Reply& reply) {
         if (!reply.error.ok()) return Fail(*call, reply.error);
         context.loop->Run([call](Replica& replica) { AnswerDowngrade(call, replica.engine()); });

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "proto/etcdserverpb.pb.h"
 #include "server/data_dir.h"
+#include "server/services/gate.h"
 
 namespace quorate::server {
 namespace {
@@ -19,6 +20,7 @@ constexpr uint64_t kStepBytes = 4 << 20;  // a worker writes them at a time
 constexpr size_t kBlobBytes = 32 << 10;   // etcd's
 constexpr size_t kQueueBytes = 1 << 20;   // the stream is given more while less is queued
 constexpr int kSpoolsMax = 4;             // each takes as much disk as the database
+constexpr char kPath[] = "/etcdserverpb.Maintenance/Snapshot";
 constexpr int kInternal = 13, kResourceExhausted = 8;
 
 // How many are there, and the number of the next one.
@@ -188,7 +190,8 @@ class SnapshotCall final : public transport::CallHandler {
   void OnMessage(Bytes bytes) override {
     if (std::exchange(started_, true)) return;
     etcdserverpb::SnapshotRequest request;
-    if (ParseOrFail(*call_, bytes, &request)) stream_->Start();
+    if (!ParseOrFail(*call_, bytes, &request)) return;
+    Permit(*context_, call_, AccessTo(kPath), [stream = stream_] { stream->Start(); });
   }
   void OnHalfClose() override {}
   void OnWritable() override { stream_->Continue(); }
@@ -205,7 +208,7 @@ class SnapshotCall final : public transport::CallHandler {
 
 void AddSnapshotMethod(ServiceContext* context, transport::ServiceTable* table) {
   transport::Method method;
-  method.path = "/etcdserverpb.Maintenance/Snapshot";
+  method.path = kPath;
   method.kind = transport::Method::Kind::kServerStream;
   method.bidi = [context, spools = std::make_shared<Spools>()](CallPtr call) {
     AdmitStream(*context, call, OnLearner::kServed);

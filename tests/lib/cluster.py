@@ -35,10 +35,12 @@ def wait_for(condition, what):
 
 
 class Cluster:
-    """Members by name. `advertise` maps a member to the peer URL that others use (a proxy's)."""
+    """Members by name. `advertise` maps a member to the peer URL that others use (a proxy's);
+    `binary` is another etcd than ours, to see what that does."""
 
-    def __init__(self, size, *flags, backend="lmdb", advertise=None):
-        self.flags = [f"--backend={backend}", *flags]
+    def __init__(self, size, *flags, backend="lmdb", advertise=None, binary=None):
+        self.binary = binary or quorate_binary()
+        self.flags = [*flags] if binary else [f"--backend={backend}", *flags]
         self.advertise = advertise
         self.members = {}
         for i in range(size):
@@ -49,7 +51,7 @@ class Cluster:
         self.clients = {}
 
     def _make(self, name):
-        member = Server(quorate_binary(), *self.flags, name=name)
+        member = Server(self.binary, *self.flags, name=name)
         if self.advertise is not None:
             member.advertised_peer_url = self.advertise(member)
         self.members[name] = member

@@ -30,7 +30,7 @@ VALUES = {"auto-compaction-mode": "revision", "auto-compaction-retention": "10m"
           "election-timeout": "1500", "feature-gates": "AllAlpha=true", "host-whitelist": "localhost",
           "initial-cluster-token": "tok", "log-format": "console", "log-level": "debug",
           "log-rotation-config-json": '{"maxsize": 1}', "metrics": "extensive",
-          "v2-deprecation": "gone", "auth-token": "jwt,sign-method=RS256", "logger": "zap",
+          "v2-deprecation": "gone", "auth-token": "simple,of=us", "logger": "zap",
           "max-request-bytes": "2000000", "max-concurrent-streams": "1000",
           "quota-backend-bytes": "100000000", "unsafe-no-fsync": "true",
           "distributed-tracing-address": "localhost:1", "enable-log-rotation": "false"}

@@ -108,12 +108,18 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     }
   }
 
+  // Its disk is damaged or will be, or it is gone for good. A removed member may have been the only
+  // one that knew of its removal: until others do it is missing in their quorum.
+  bool IsBad(Member* member) const {
+    return member->damaged() || misdirected.contains(member) || world->IsLost(member);
+  }
+
   // Never the disks of more than a minority, nor of a member that is alone.
   void Damage(Member* member) {
     auto& members = world->members();
     const auto bad =
         static_cast<size_t>(std::count_if(members.begin(), members.end(), [&](const auto& other) {
-          return other.get() != member && (other->damaged() || misdirected.contains(other.get()));
+          return other.get() != member && IsBad(other.get());
         }));
     if (bad + 1 > (world->plan().members - 1) / 2) return;
     if (world->kernel().random().OneIn(2)) {
@@ -191,7 +197,7 @@ struct Nemesis::Shared : std::enable_shared_from_this<Nemesis::Shared> {
     for (const auto& member : members) {
       if (world->IsSpare(member.get()) || !world->IsMember(*member)) continue;
       if (!world->IsLearner(*member)) ++voters;
-      if (world->IsLost(member.get()) || member->damaged()) lost = member.get();
+      if (IsBad(member.get())) lost = member.get();
     }
     Member* one = Any();
     if (world->IsSpare(one)) {
