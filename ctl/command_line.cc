@@ -129,6 +129,7 @@ int RunCommand(const Command& command, const std::vector<std::string>& args,
   const bool keeps_dashes = command.name == "watch" || behind.empty();
   words->insert(words->end(), behind.begin() + (keeps_dashes ? 0 : 1), behind.end());
   Session session(std::move(values), *std::move(words), format);
+  if (auto status = session.LoadTls(); !status.ok()) return Fail(status);
   return command.run(&session);
 }
 

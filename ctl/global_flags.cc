@@ -12,7 +12,6 @@ namespace {
 
 using Type = OptionSpec::Type;
 
-constexpr char kNoTls[] = "this version of quoratectl speaks plain text only";
 constexpr char kNoDiscovery[] =
     "quoratectl does not look up servers by DNS; name them with --endpoints";
 
@@ -36,6 +35,13 @@ std::vector<OptionSpec> GlobalFlags() {
       {"user", Type::kString, "", "name[:password] to sign in with; asks where none is given.", g},
       {"password", Type::kString, "", "The password, apart from --user.", g},
       {"auth-jwt-token", Type::kString, "", "A token to show instead of signing in.", g},
+      {"cacert", Type::kString, "", "Roots that the server's certificate must lead to (PEM).", g},
+      {"cert", Type::kString, "", "Certificate to show the server (PEM).", g},
+      {"key", Type::kString, "", "Its private key.", g},
+      {"insecure-transport", Type::kBool, "true",
+       "false: TLS also to endpoints that name no scheme.", g},
+      {"insecure-skip-tls-verify", Type::kBool, "false",
+       "Does not check the server's certificate: anybody may be at the other end.", g},
       {"write-out", Type::kString, "simple",
        "Format: fields, json, protobuf, simple, table. Short: -w", g},
       {"hex", Type::kBool, "false", "Shows bytes and ids in hexadecimal.", g},
@@ -50,7 +56,6 @@ std::vector<OptionSpec> GlobalFlags() {
     spec.no_effect = std::move(why);
     flags.push_back(std::move(spec));
   };
-  without_effect("insecure-transport", Type::kBool, "true", kNoTls);
   without_effect("insecure-discovery", Type::kBool, "true", "discovery is not here");
   for (OptionSpec& flag : flags) {
     if (flag.type == Type::kDuration) flag.min = 1;
@@ -60,13 +65,6 @@ std::vector<OptionSpec> GlobalFlags() {
 
 const std::vector<RefusedFlag>& RefusedFlags() {
   static const std::vector<RefusedFlag> refused = {
-      {"cacert", kNoTls},
-      {"cert", kNoTls},
-      {"key", kNoTls},
-      {"insecure-skip-tls-verify", kNoTls},
-      {"dest-cacert", kNoTls},
-      {"dest-cert", kNoTls},
-      {"dest-key", kNoTls},
       {"discovery-srv", kNoDiscovery},
       {"discovery-srv-name", kNoDiscovery},
   };

@@ -37,11 +37,14 @@ absl::Status Unavailable(std::string_view endpoint, std::string_view why) {
 absl::StatusOr<Socket> Connect(const std::string& endpoint) {
   auto address = transport::ParseEndpoint(endpoint);
   if (!address.ok()) return address.status();
+  if (address->scheme == transport::Endpoint::Scheme::kHttps) {
+    return Unavailable(endpoint, "metrics are read over http only");
+  }
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  const std::string port = StrCat(address->second);
-  if (const int error = getaddrinfo(address->first.c_str(), port.c_str(), &hints, &found)) {
+  const std::string port = StrCat(address->port);
+  if (const int error = getaddrinfo(address->host.c_str(), port.c_str(), &hints, &found)) {
     return Unavailable(endpoint, gai_strerror(error));
   }
   std::string why = "no address";

@@ -58,6 +58,9 @@ int MakeMirror(Session* session) {
         "`--dest-prefix` and `--no-dest-prefix` cannot be set at the same time, choose one");
   }
   ClientOptions options = session->OptionsFor({session->words()[0]});
+  auto tls = TlsOf(v, "dest-");
+  if (!tls.ok()) return Fail(tls.status());
+  options.tls = *std::move(tls);
   options.credentials = CredentialsOf(v.GetString("dest-user"), v.GetString("dest-password"),
                                       "Destination Password: ");
   session->credentials();
@@ -98,7 +101,10 @@ std::vector<Command> MirrorCommands() {
         {"max-txn-ops", Type::kUint, "128", "Most operations in a transaction.", "", {}, 1},
         {"dest-user", Type::kString, "", "name[:password] at the destination.", ""},
         {"dest-password", Type::kString, "", "The password, apart from --dest-user.", ""},
-        {"dest-insecure-transport", Type::kBool, "true", "Plain text to the destination.", ""}},
+        {"dest-insecure-transport", Type::kBool, "true", "false: TLS to the destination.", ""},
+        {"dest-cacert", Type::kString, "", "Roots of the destination's certificate.", ""},
+        {"dest-cert", Type::kString, "", "Certificate to show the destination.", ""},
+        {"dest-key", Type::kString, "", "Its private key.", ""}},
        MakeMirror,
        "  quoratectl make-mirror --prefix /app/ backup-host:2379\n"
        "  quoratectl make-mirror --prefix /app/ --dest-prefix /copy/ backup-host:2379\n"

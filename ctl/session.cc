@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "ctl/terminal.h"
+#include "transport/tls/tls_context.h"
 
 namespace quorate::ctl {
 namespace {
@@ -75,8 +76,30 @@ const Credentials& Session::credentials() {
   return credentials_;
 }
 
+absl::StatusOr<std::shared_ptr<transport::TlsContext>> TlsOf(const OptionValues& values,
+                                                             const std::string& prefix) {
+  transport::TlsOptions options;
+  options.trusted_ca = {StrCat("--", prefix, "cacert"), values.GetString(prefix + "cacert")};
+  options.cert = {StrCat("--", prefix, "cert"), values.GetString(prefix + "cert")};
+  options.key = {StrCat("--", prefix, "key"), values.GetString(prefix + "key")};
+  const bool skip_verify = values.GetBool("insecure-skip-tls-verify");
+  if (!skip_verify) options.other_side = transport::TlsOptions::OtherSide::kRequired;
+  if (!options.trusted_ca.given() && options.empty() && !skip_verify &&
+      values.GetBool(prefix + "insecure-transport")) {
+    return std::shared_ptr<transport::TlsContext>();
+  }
+  return transport::TlsContext::Create(transport::TlsContext::Side::kClient, options);
+}
+
+absl::Status Session::LoadTls() {
+  auto made = TlsOf(values_, "");
+  if (made.ok()) tls_ = *std::move(made);
+  return made.status();
+}
+
 ClientOptions Session::OptionsFor(std::vector<std::string> endpoints) const {
   ClientOptions options;
+  options.tls = tls_;
   options.endpoints = std::move(endpoints);
   options.command_timeout_ns = values_.GetInt("command-timeout");
   options.dial_timeout_ns = values_.GetInt("dial-timeout");

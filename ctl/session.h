@@ -38,6 +38,8 @@ class Session {
   Format format() const { return format_; }
   bool hex() const { return values_.GetBool("hex"); }
 
+  // Reads the files of --cacert, --cert and --key. Before anything else.
+  absl::Status LoadTls();
   // Connects to --endpoints and signs in at the first use. Null after an error, which is already
   // told on standard error; the command then ends with failure().
   SyncClient* Client();
@@ -65,6 +67,7 @@ class Session {
   Format format_;
   bool has_credentials_ = false;
   Credentials credentials_;
+  std::shared_ptr<transport::TlsContext> tls_;  // null: plain text unless an endpoint is https
   std::unique_ptr<SyncClient> client_;
   int failure_ = kExitError;
 };
@@ -84,6 +87,11 @@ std::string ErrorText(const transport::RpcStatus& status);
 // `prompt` where there is none.
 Credentials CredentialsOf(const std::string& user, const std::string& password,
                           const std::string& prompt);
+
+// TLS as --cacert, --cert, --key and --insecure-* ask for it, with `prefix` before their names;
+// null where nothing does.
+absl::StatusOr<std::shared_ptr<transport::TlsContext>> TlsOf(const OptionValues& values,
+                                                             const std::string& prefix);
 
 // Where a prefix ends: the smallest key above all that begin with it; one zero byte when there is
 // none.

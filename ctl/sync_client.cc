@@ -108,8 +108,9 @@ absl::StatusOr<std::vector<transport::ChannelOptions>> ChannelsOf(const ClientOp
     auto address = transport::ParseEndpoint(endpoint);
     if (!address.ok()) return address.status();
     transport::ChannelOptions channel;
-    channel.host = address->first;
-    channel.port = address->second;
+    channel.host = address->host;
+    channel.port = address->port;
+    channel.tls = transport::TlsFor(*address, options.tls);
     channel.connect_timeout_ns = options.dial_timeout_ns;
     channel.keepalive_time_ns = options.keepalive_time_ns;
     channel.keepalive_timeout_ns = options.keepalive_timeout_ns;

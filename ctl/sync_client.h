@@ -31,7 +31,8 @@ struct Credentials {
 };
 
 struct ClientOptions {
-  std::vector<std::string> endpoints;                // "host:port" or "http://host:port"
+  std::vector<std::string> endpoints;                // "host:port", with http:// or https:// before
+  std::shared_ptr<transport::TlsContext> tls;        // of endpoints that are not http; may be null
   int64_t command_timeout_ns = 5 * kNanosPerSecond;  // of a unary call, all tries together
   int64_t dial_timeout_ns = 2 * kNanosPerSecond;     // of one connection attempt
   // Of a connection on which calls wait: transport/client.h. 0: it is never asked.

@@ -37,9 +37,23 @@ transport::ServerOptions TransportOptions(const ServerConfig& config, const Cloc
   options.keepalive_timeout_ns = config.keepalive_timeout_ns;
   options.keepalive_min_time_ns = config.keepalive_min_time_ns;
   options.reuse_port = config.reuse_port;
+  options.tls = config.tls.client;
   options.clock = clock;
   options.observer = observer;
   return options;
+}
+
+// http and https of one host and port share a socket.
+void AddListener(transport::ListenAddress address, std::vector<transport::ListenAddress>* all) {
+  for (transport::ListenAddress& other : *all) {
+    if (other.host != address.host || other.port != address.port || other.port == 0 ||
+        other.unix_path != address.unix_path || other.security == address.security) {
+      continue;
+    }
+    other.security = transport::ListenAddress::Security::kBoth;
+    return;
+  }
+  all->push_back(std::move(address));
 }
 
 absl::Status AddListeners(const std::vector<std::string>& urls, std::string_view flag,
@@ -48,7 +62,7 @@ absl::Status AddListeners(const std::vector<std::string>& urls, std::string_view
   for (const std::string& url : urls) {
     QR_ASSIGN_OR_RETURN(transport::ListenAddress address, ParseListenUrl(url, flag));
     address.serve = serve;
-    options->listen.push_back(std::move(address));
+    AddListener(std::move(address), &options->listen);
   }
   return absl::OkStatus();
 }
@@ -118,6 +132,7 @@ absl::Status Node::Parts::Bind() {
                              std::unique_ptr<transport::ServerTransport>* out) -> absl::Status {
     transport::ServerOptions http = TransportOptions(config, &clock, nullptr);
     http.io_threads = 1;
+    if (flag == "listen-peer-urls") http.tls = config.tls.peer;
     QR_RETURN_IF_ERROR(AddListeners(urls, flag, Serve::kHttpOnly, &http));
     QR_ASSIGN_OR_RETURN(
         *out, transport::CreateServerTransport("native", http, &services, std::move(handler)));
@@ -181,8 +196,10 @@ absl::Status Node::Parts::BuildLinks(std::function<void()> removed) {
   options.clock = &clock;
   for (const std::string& url : config.listen_peer_urls) {
     QR_ASSIGN_OR_RETURN(transport::ListenAddress address, ParseListenUrl(url, "listen-peer-urls"));
-    options.listen.push_back(std::move(address));
+    AddListener(std::move(address), &options.listen);
   }
+  options.tls_listen = config.tls.peer;
+  options.tls_dial = config.tls.peer_dial;
   peers = std::make_unique<ClusterPeers>(
       ClusterPeers::Options{data.identity, config.ElectionTimeoutNs(), std::move(removed)});
   links =
@@ -273,7 +290,7 @@ void Node::Parts::BuildLoops() {
   // One worker is left to others whatever happens.
   passwords = std::make_unique<PasswordWork>(
       PasswordWork::Options{.running_max = std::max(config.worker_threads, 2u) - 1}, workers.get());
-  peer_calls = std::make_unique<PooledCaller>(kPeerCallThreads);
+  peer_calls = std::make_unique<PooledCaller>(kPeerCallThreads, config.tls.peer_dial);
   ReplicaLoop::Options loop_options;
   loop_options.tick_ns = config.tick_ns;
   loop_options.compaction_slice_ns = config.compaction_slice_ns;
@@ -331,7 +348,9 @@ void Node::Parts::ConnectServices() {
 absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config,
                                                  std::function<void()> removed) {
   QR_RETURN_IF_ERROR(CheckNames(config));
-  auto parts = std::make_unique<Parts>(config);
+  ServerConfig ready = config;
+  QR_RETURN_IF_ERROR(LoadTls(&ready));
+  auto parts = std::make_unique<Parts>(ready);
   Tokens::Options token_options;
   token_options.spec = config.auth_token;
   if (config.client_cert_auth) token_options.certificates = Tokens::Certificates::kName;
@@ -340,7 +359,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Open(const ServerConfig& config,
     QR_ASSIGN_OR_RETURN(parts->profiler, CpuProfiler::Load());
   }
   QR_RETURN_IF_ERROR(parts->Bind());
-  if (config.memory_lock && mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
+  if (ready.memory_lock && mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
     return absl::FailedPreconditionError(
         "--memory-mlock: the system does not allow it; raise the memlock limit or drop the flag");
   }

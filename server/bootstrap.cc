@@ -52,7 +52,7 @@ const Member* FindByName(const std::vector<Member>& members, const std::string& 
 absl::StatusOr<std::string> Resolved(const std::string& url) {
   if (url.starts_with("unix:") || url.starts_with("unixs:")) return url;
   QR_ASSIGN_OR_RETURN(const auto endpoint, transport::ParseEndpoint(url));
-  const auto& [host, port] = endpoint;
+  const std::string& host = endpoint.host;
   if (host == "localhost") return url;
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -72,7 +72,8 @@ absl::StatusOr<std::string> Resolved(const std::string& url) {
                   NI_NUMERICHOST) != 0) {
     return absl::UnavailableError(StrCat("lookup ", host, ": no address"));
   }
-  return StrCat(text, ":", port);
+  const bool https = endpoint.scheme == transport::Endpoint::Scheme::kHttps;
+  return StrCat(https ? "https://" : "", text, ":", endpoint.port);
 }
 
 absl::StatusOr<std::vector<std::string>> ResolvedAll(const std::vector<std::string>& urls,
@@ -100,10 +101,11 @@ struct RemoteCluster {
 };
 
 // The first answer to GET /members.
-absl::StatusOr<RemoteCluster> AskForMembers(const std::vector<std::string>& urls) {
+absl::StatusOr<RemoteCluster> AskForMembers(const ServerConfig& config,
+                                            const std::vector<std::string>& urls) {
   for (const std::string& url : urls) {
-    absl::StatusOr<HttpAnswer> answer =
-        CallHttp({.url = url, .path = "/members", .timeout_ns = kAskTimeoutNs});
+    absl::StatusOr<HttpAnswer> answer = CallHttp(
+        {.url = url, .path = "/members", .timeout_ns = kAskTimeoutNs, .tls = config.tls.peer_dial});
     if (!answer.ok()) {
       LogWarn("failed to get cluster response", {{"address", url + "/members"}, answer.status()});
       continue;
@@ -137,7 +139,8 @@ std::vector<std::string> UrlsOfOthers(const std::vector<Member>& members, uint64
 absl::StatusOr<FirstStart> StartNew(const ServerConfig& config, std::vector<Member> members) {
   const Member self = *FindByName(members, config.name);
   QR_RETURN_IF_ERROR(CheckAdvertised(config, self));
-  const absl::StatusOr<RemoteCluster> there = AskForMembers(UrlsOfOthers(members, self.id()));
+  const absl::StatusOr<RemoteCluster> there =
+      AskForMembers(config, UrlsOfOthers(members, self.id()));
   if (there.ok()) {
     for (const Member& member : there->members) {
       if (member.id() == self.id() && member.clienturls_size() != 0) {
@@ -157,7 +160,7 @@ absl::StatusOr<FirstStart> StartNew(const ServerConfig& config, std::vector<Memb
 
 absl::StatusOr<FirstStart> JoinExisting(const ServerConfig& config, std::vector<Member> members) {
   const Member self = *FindByName(members, config.name);
-  absl::StatusOr<RemoteCluster> there = AskForMembers(UrlsOfOthers(members, self.id()));
+  absl::StatusOr<RemoteCluster> there = AskForMembers(config, UrlsOfOthers(members, self.id()));
   if (!there.ok()) {
     return absl::UnavailableError(
         StrCat("cannot fetch cluster info from peer urls: ", there.status().message()));

@@ -200,15 +200,15 @@ absl::StatusOr<transport::ListenAddress> ParseListenUrl(const std::string& url,
   transport::ListenAddress address;
   address.url = url;
   std::string_view rest = url;
-  if (ConsumePrefix(&rest, "unix://")) {
+  using Security = transport::ListenAddress::Security;
+  const bool secure = rest.starts_with("https://") || rest.starts_with("unixs://");
+  address.security = secure ? Security::kTls : Security::kPlain;
+  if (ConsumePrefix(&rest, "unix://") || ConsumePrefix(&rest, "unixs://")) {
     if (rest.empty()) return error("a unix URL needs a path");
     address.unix_path = std::string(rest);
     return address;
   }
-  if (ConsumePrefix(&rest, "https://") || ConsumePrefix(&rest, "unixs://")) {
-    return error("TLS is not available in this version, use http://");
-  }
-  if (!ConsumePrefix(&rest, "http://")) {
+  if (!ConsumePrefix(&rest, "http://") && !ConsumePrefix(&rest, "https://")) {
     return error("URL scheme must be http, https, unix, or unixs");
   }
   if (rest.find('/') != std::string_view::npos) return error("URL must not contain a path");
@@ -256,6 +256,9 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
         Concerning("--log-level", ParseLogLevel(values.GetString("log-level"), &config.log.level));
   }
   if (!status.ok()) return status;
+  absl::StatusOr<SecurityConfig> security = MakeSecurityConfig(values);
+  if (!security.ok()) return security.status();
+  config.security = *std::move(security);
   config.log.format = values.GetString("log-format") == "console" ? LogConfig::Format::kConsole
                                                                   : LogConfig::Format::kJson;
   config.log.outputs = values.GetList("log-outputs");

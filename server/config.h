@@ -13,6 +13,7 @@
 #include "base/options.h"
 #include "server/auto_compactor.h"
 #include "server/feature_gates.h"
+#include "server/security.h"
 #include "transport/server.h"
 
 namespace quorate::server {
@@ -95,6 +96,8 @@ struct ServerConfig {
   std::vector<std::string> cors;
   std::vector<std::string> host_whitelist;
   LogConfig log;
+  SecurityConfig security;
+  TlsContexts tls;  // LoadTls
 
   int64_t ElectionTimeoutNs() const { return tick_ns * static_cast<int64_t>(election_ticks); }
   // The time after which a request without an answer is given up: 5 s + 2 election timeouts.
@@ -108,7 +111,8 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values);
 absl::StatusOr<LogRotation> ParseLogRotation(const std::string& text,
                                              const std::vector<std::string>& outputs);
 
-// "http://host:port", "unix://path". kInvalidArgument names the flag and the URL.
+// "http://host:port", "https://host:port", "unix://path", "unixs://path". kInvalidArgument names
+// the flag and the URL.
 absl::StatusOr<transport::ListenAddress> ParseListenUrl(const std::string& url,
                                                         std::string_view flag);
 

@@ -278,30 +278,64 @@ void AddCluster(std::vector<OptionSpec>& t) {
                0});
 }
 
+void AddClientTls(std::vector<OptionSpec>& t) {
+  const std::string g = "Security";
+  t.push_back({"cert-file", Type::kString, "",
+               "Certificate for https client URLs (PEM, its chain may follow); read again when it "
+               "changes.",
+               g});
+  t.push_back({"key-file", Type::kString, "", "Its private key.", g});
+  t.push_back({"trusted-ca-file", Type::kString, "",
+               "Roots that client certificates must lead to; makes them required.", g});
+  t.push_back({"client-cert-auth", Type::kBool, "false",
+               "Clients must show a certificate that leads to a trusted root.", g});
+  t.push_back(
+      {"client-crl-file", Type::kString, "", "Client certificates in this list are refused.", g});
+  t.push_back({"client-cert-allowed-hostname", Type::kStringList, "",
+               "Client certificates must be valid for one of these host names.", g});
+  t.push_back({"client-cert-file", Type::kString, "",
+               "Not used: this server calls no client port. Checked to be given with its key.", g});
+  t.push_back({"client-key-file", Type::kString, "", "Its private key.", g});
+  t.push_back({"auto-tls", Type::kBool, "false",
+               "Make a certificate for https client URLs under the data directory.", g});
+  t.push_back({"self-signed-cert-validity", Type::kUint, "1",
+               "Years for which certificates of --auto-tls and --peer-auto-tls are valid.", g});
+  t.push_back({"cipher-suites", Type::kStringList, "",
+               "Cipher suites of TLS 1.2, by Go's names; empty: the modern ones.", g});
+  t.push_back({"tls-min-version", Type::kString, "TLS1.2", "TLS1.2 or TLS1.3.", g});
+  t.push_back({"tls-max-version", Type::kString, "", "TLS1.2 or TLS1.3; empty: the newest.", g});
+}
+
+void AddPeerTls(std::vector<OptionSpec>& t) {
+  const std::string g = "Security";
+  t.push_back({"peer-cert-file", Type::kString, "",
+               "Certificate for https peer URLs; also shown to other members, unless "
+               "--peer-client-cert-file is.",
+               g});
+  t.push_back({"peer-key-file", Type::kString, "", "Its private key.", g});
+  t.push_back({"peer-trusted-ca-file", Type::kString, "",
+               "Roots that certificates of members must lead to; makes them required.", g});
+  t.push_back({"peer-client-cert-auth", Type::kBool, "false",
+               "Members that call must show a certificate that leads to a trusted root.", g});
+  t.push_back({"peer-client-cert-file", Type::kString, "",
+               "Certificate to show when calling other members.", g});
+  t.push_back({"peer-client-key-file", Type::kString, "", "Its private key.", g});
+  t.push_back(
+      {"peer-crl-file", Type::kString, "", "Certificates of members in this list are refused.", g});
+  t.push_back({"peer-cert-allowed-cn", Type::kStringList, "",
+               "Certificates of members must have one of these common names.", g});
+  t.push_back({"peer-cert-allowed-hostname", Type::kStringList, "",
+               "Certificates of members must be valid for one of these host names.", g});
+  t.push_back({"peer-skip-client-san-verification", Type::kBool, "false",
+               "Do not compare a member's address with the names in its certificate.", g});
+  t.push_back({"peer-auto-tls", Type::kBool, "false",
+               "Make a certificate for https peer URLs under the data directory; nobody's is "
+               "checked.",
+               g});
+}
+
 void AddSecurity(std::vector<OptionSpec>& t) {
   const std::string g = "Security";
-  for (const char* name : {"cert-file", "key-file", "trusted-ca-file", "client-cert-file",
-                           "client-key-file", "client-crl-file", "client-cert-allowed-hostname",
-                           "cipher-suites", "tls-max-version", "peer-cert-file", "peer-key-file",
-                           "peer-trusted-ca-file", "peer-client-cert-file", "peer-client-key-file",
-                           "peer-crl-file", "peer-cert-allowed-cn", "peer-cert-allowed-hostname"}) {
-    t.push_back({name, Type::kString, "", "TLS is not available yet.", g});
-  }
-  for (const char* name : {"auto-tls", "client-cert-auth", "peer-auto-tls", "peer-client-cert-auth",
-                           "peer-skip-client-san-verification"}) {
-    t.push_back({name, Type::kBool, "false", "TLS is not available yet.", g});
-  }
-  t.push_back({"tls-min-version",
-               Type::kString,
-               "TLS1.2",
-               "",
-               g,
-               {},
-               INT64_MIN,
-               INT64_MAX,
-               "TLS is not here"});
-  t.push_back(
-      {"self-signed-cert-validity", Type::kUint, "1", "", g, {}, 0, INT64_MAX, "TLS is not here"});
   t.push_back({"cors", Type::kStringList, "*", "Origins that browsers may call from.", g});
   t.push_back({"host-whitelist", Type::kStringList, "*",
                "Host names that plain HTTP requests may use.", g});
@@ -483,6 +517,8 @@ std::vector<OptionSpec> ServerOptionSpecs() {
   AddStorage(table);
   AddPacing(table);
   AddCluster(table);
+  AddClientTls(table);
+  AddPeerTls(table);
   AddSecurity(table);
   AddCompaction(table);
   AddChecks(table);

@@ -79,9 +79,6 @@ absl::Status SetFromYaml(OptionValues& values, const std::string& name, const Ya
   return values.Set(name, text, OptionSource::kFile, where);
 }
 
-absl::Status ReadSection(OptionValues& values, const YamlNode& node, const std::string& prefix,
-                         const std::string& file);
-
 // Nested sections of etcd's file and the flag prefix their keys stand for.
 const std::map<std::string, std::string, std::less<>>& Sections() {
   static const auto* sections = new std::map<std::string, std::string, std::less<>>{
@@ -90,6 +87,13 @@ const std::map<std::string, std::string, std::less<>>& Sections() {
       {"socket-options", "socket-"},
   };
   return *sections;
+}
+
+std::string FlagOf(const std::string& prefix, const std::string& key) {
+  if (key == "allowed-cn" || key == "allowed-hostname") {
+    return StrCat(prefix.empty() ? "client-" : prefix, "cert-", key);
+  }
+  return prefix + key;
 }
 
 absl::Status ReadSection(OptionValues& values, const YamlNode& node, const std::string& prefix,
@@ -105,7 +109,7 @@ absl::Status ReadSection(OptionValues& values, const YamlNode& node, const std::
       continue;
     }
     if (prefix.empty() && IsLegacyYamlKey(key)) continue;
-    const std::string name = prefix + key;
+    const std::string name = FlagOf(prefix, key);
     if (name == "config-file") return child.Error("a file cannot name another file");
     // An unknown name is told with the closest known ones.
     absl::Status status =
@@ -161,35 +165,7 @@ std::string WhyRejected(const OptionValues& values, const OptionSpec& spec) {
       values.Text(spec.name) == spec.default_text) {
     return "";
   }
-  static const auto* tls =
-      new std::set<std::string, std::less<>>{"cert-file",
-                                             "key-file",
-                                             "trusted-ca-file",
-                                             "client-cert-file",
-                                             "client-key-file",
-                                             "client-crl-file",
-                                             "client-cert-allowed-hostname",
-                                             "cipher-suites",
-                                             "tls-max-version",
-                                             "peer-cert-file",
-                                             "peer-key-file",
-                                             "peer-trusted-ca-file",
-                                             "peer-client-cert-file",
-                                             "peer-client-key-file",
-                                             "peer-crl-file",
-                                             "peer-cert-allowed-cn",
-                                             "peer-cert-allowed-hostname",
-                                             "auto-tls",
-                                             "client-cert-auth",
-                                             "peer-auto-tls",
-                                             "peer-client-cert-auth",
-                                             "peer-skip-client-san-verification"};
   const std::string flag = StrCat("--", spec.name);
-  if (tls->contains(spec.name)) {
-    return StrCat(flag,
-                  ": TLS is not available in this version; start without it on a "
-                  "trusted network, or keep etcd for now");
-  }
   if (spec.name.starts_with("discovery-") && spec.no_effect.empty()) {
     return flag + ": discovery is not available in this version; use --initial-cluster";
   }

@@ -1,7 +1,8 @@
 // The server's option table: etcd's flags with etcd's names, defaults and environment variables,
 // and Quorate's own knobs. Three kinds of etcd flag: it works here; it is accepted without effect
 // (the log says why); or it asks for something that is not here yet, and the start is refused
-// rather than the wish ignored (TLS that silently is not there would be worse than no start).
+// rather than the wish ignored (a wish that is silently not fulfilled would be worse than no
+// start).
 #pragma once
 
 #include <string>

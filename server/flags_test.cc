@@ -101,7 +101,7 @@ TEST_CASE("an unknown key of the file is named with its line") {
 
 TEST_CASE("what is not here yet is refused, not ignored") {
   ParsedCommandLine parsed = Fresh();
-  for (const char* flag : {"--auto-tls", "--cert-file=x", "--discovery-token=x"}) {
+  for (const char* flag : {"--discovery-cert=x", "--discovery-token=x"}) {
     const UsageError error = Parse({flag}, &parsed);
     INFO(flag);
     CHECK(error.exit_code == 1);
@@ -133,6 +133,18 @@ TEST_CASE("configuration is checked with etcd's words") {
         InitialClusterState::kExisting);
 }
 
+TEST_CASE("options of TLS are checked before anything is opened") {
+  const auto config = ConfigOf({"--peer-cert-allowed-cn=a,b", "--tls-min-version=TLS1.3"});
+  REQUIRE(config.ok());
+  CHECK(config->security.peer.listen.allowed_cns == std::vector<std::string>{"a", "b"});
+  CHECK(config->security.peer.listen.version_min == transport::TlsVersion::kTls13);
+  CHECK(config->security.client.listen.version_min == transport::TlsVersion::kTls13);
+  CHECK_FALSE(ConfigOf({"--tls-min-version=TLS1.1"}).ok());
+  CHECK_FALSE(ConfigOf({"--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"}).ok());
+  CHECK_FALSE(ConfigOf({"--cipher-suites=FOO"}).ok());
+  CHECK_FALSE(ConfigOf({"--peer-client-key-file=x"}).ok());
+}
+
 TEST_CASE("feature gates: the stage's switch counts where the gate itself is not named") {
   CHECK_FALSE(FeatureGates::Parse("")->On("InitialCorruptCheck"));
   CHECK(FeatureGates::Parse("")->On("FastLeaseKeepAlive"));
@@ -162,8 +174,12 @@ TEST_CASE("log rotation wants one file and etcd's JSON") {
 TEST_CASE("listen URLs are taken apart or refused by name") {
   CHECK(ParseListenUrl("http://[::1]:2379", "f")->host == "::1");
   CHECK(ParseListenUrl("unix://localhost:7", "f")->unix_path == "localhost:7");
-  for (const char* url : {"", "localhost:1", "ftp://a:1", "http://a", "http://a:99999",
-                          "http://a:1/path", "https://a:1"}) {
+  using Security = transport::ListenAddress::Security;
+  CHECK(ParseListenUrl("http://a:1", "f")->security == Security::kPlain);
+  CHECK(ParseListenUrl("https://a:1", "f")->security == Security::kTls);
+  CHECK(ParseListenUrl("unixs://a:1", "f")->security == Security::kTls);
+  for (const char* url :
+       {"", "localhost:1", "ftp://a:1", "http://a", "http://a:99999", "http://a:1/path"}) {
     const auto parsed = ParseListenUrl(url, "listen-client-urls");
     INFO(url);
     REQUIRE_FALSE(parsed.ok());

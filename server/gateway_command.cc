@@ -50,7 +50,7 @@ absl::StatusOr<transport::TcpProxy::Endpoint> ParseAddress(std::string_view text
   const size_t scheme = text.find("://");
   if (scheme != std::string_view::npos) text.remove_prefix(scheme + 3);
   QR_ASSIGN_OR_RETURN(auto parsed, transport::ParseEndpoint(text));
-  return transport::TcpProxy::Endpoint{parsed.first, parsed.second, std::string(text)};
+  return transport::TcpProxy::Endpoint{parsed.host, parsed.port, std::string(text)};
 }
 
 absl::StatusOr<transport::TcpProxy::Options> OptionsOf(const OptionValues& values) {

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "transport/tls/tls_context.h"
 
 namespace quorate::server {
 
@@ -19,7 +21,8 @@ struct HttpCall {
   std::string path;  // "/members"
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
-  int64_t timeout_ns = 1'000'000'000;  // for all of it, but for looking up the name
+  int64_t timeout_ns = 1'000'000'000;          // for all of it, but for looking up the name
+  std::shared_ptr<transport::TlsContext> tls;  // for https
 };
 
 struct HttpAnswer {

@@ -86,7 +86,9 @@ void Node::Parts::ServeClients() {
            {"listen-metrics-urls", config.listen_metrics_urls}});
   LogInfo("ready to serve client requests");
   for (const std::string& url : config.listen_client_urls) {
-    LogInfo("serving client traffic insecurely; this is strongly discouraged!",
+    const bool secure = url.starts_with("https://") || url.starts_with("unixs://");
+    LogInfo(secure ? "serving client traffic securely"
+                   : "serving client traffic insecurely; this is strongly discouraged!",
             {{"traffic", config.transport == "native" ? "grpc+http" : "grpc"},
              {"address", url.substr(url.find("//") + 2)}});
   }

@@ -27,12 +27,15 @@ namespace quorate::server {
 // Asks other members, each question on a thread that may wait.
 class PooledCaller final : public HttpCaller {
  public:
-  explicit PooledCaller(uint32_t threads) : pool_(threads) {}
+  PooledCaller(uint32_t threads, std::shared_ptr<transport::TlsContext> tls)
+      : tls_(std::move(tls)), pool_(threads) {}
   void Call(HttpCall call, std::function<void(absl::StatusOr<HttpAnswer>)> done) override {
+    call.tls = tls_;
     pool_.Submit([call = std::move(call), done = std::move(done)] { done(CallHttp(call)); });
   }
 
  private:
+  const std::shared_ptr<transport::TlsContext> tls_;
   WorkerPool pool_;
 };
 

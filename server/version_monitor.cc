@@ -35,8 +35,9 @@ std::optional<Version> Parse(const std::string& text) {
   return version;
 }
 
-std::optional<std::string> AskForVersion(const std::string& url) {
-  const absl::StatusOr<HttpAnswer> answer = CallHttp({.url = url, .path = "/version"});
+std::optional<std::string> AskForVersion(const std::string& url,
+                                         const std::shared_ptr<transport::TlsContext>& tls) {
+  const absl::StatusOr<HttpAnswer> answer = CallHttp({.url = url, .path = "/version", .tls = tls});
   if (!answer.ok() || answer->status != 200) return std::nullopt;
   const nlohmann::json body = nlohmann::json::parse(answer->body, nullptr, false);
   if (!body.is_object()) return std::nullopt;
@@ -176,7 +177,7 @@ std::vector<std::optional<std::string>> VersionMonitor::AskAll(
     }
     std::optional<std::string> version;
     for (const std::string& url : member.peerurls()) {
-      if (!version) version = AskForVersion(url);
+      if (!version) version = AskForVersion(url, context_->config->tls.peer_dial);
     }
     versions.push_back(std::move(version));
   }

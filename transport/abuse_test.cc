@@ -34,6 +34,9 @@ size_t ResidentBytes() {
   return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
 }
 
+// Runs the rest of the test case over both.
+std::string PlainOrTls() { return GENERATE(as<std::string>(), "native", "native+tls"); }
+
 void ExpectServing(TestServer* server) {
   TestClient client(server->port());
   REQUIRE(client.Call("/test.Echo/Later", "alive").response == "alive");
@@ -119,7 +122,7 @@ std::vector<Malformed> ConnectionErrors() {
 }
 
 TEST_CASE("frames that break the connection are answered by GOAWAY and the end") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   for (const Malformed& malformed : ConnectionErrors()) {
     CAPTURE(malformed.what);
     RawPeer peer(server.port());
@@ -140,7 +143,7 @@ TEST_CASE("frames that break the connection are answered by GOAWAY and the end")
 }
 
 TEST_CASE("requests that break a stream are reset and the connection goes on") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   const HeaderFields good = GrpcRequestFields("/test.Echo/Unary");
   const auto with = [&](const char* name, const char* value) {
     HeaderFields fields = good;
@@ -192,7 +195,7 @@ TEST_CASE("requests that break a stream are reset and the connection goes on") {
 }
 
 TEST_CASE("frames, flags and settings of the future, and streams of the past, are ignored") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   RawPeer peer(server.port());
   peer.StartHttp2();
   peer.SendFrame(0x42, 0xff, 0, "whatever");
@@ -207,7 +210,7 @@ TEST_CASE("frames, flags and settings of the future, and streams of the past, ar
 }
 
 TEST_CASE("endless header blocks are cut off") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   const std::string block = EncodeHeaders(GrpcRequestFields("/test.Echo/Unary"));
   SECTION("of empty CONTINUATION frames") {
     RawPeer peer(server.port());
@@ -234,7 +237,7 @@ TEST_CASE("endless header blocks are cut off") {
 }
 
 TEST_CASE("a conversation may be cut at any byte") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   std::string conversation(kPrefaceText);
   conversation += EncodeFrame(kSettings, kNoFlags, 0, Text({0, 4, 0, 1, 0, 0}));
   conversation += RequestHead(1, "/test.Echo/Unary");
@@ -257,7 +260,7 @@ TEST_CASE("a conversation may be cut at any byte") {
 }
 
 TEST_CASE("random bytes are answered or closed") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   Random random(Seed());
   for (int i = 0; i < 200; ++i) {
     RawPeer peer(server.port());
@@ -273,7 +276,7 @@ TEST_CASE("random bytes are answered or closed") {
 }
 
 TEST_CASE("random frames are answered or closed") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   Random random(Seed());
   const std::string block = EncodeHeaders(GrpcRequestFields("/test.Echo/Bidi"));
   for (int i = 0; i < 200; ++i) {
@@ -304,7 +307,7 @@ TEST_CASE("random frames are answered or closed") {
 }
 
 TEST_CASE("thousands of cancelled calls are fine, tens of thousands at once are not") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   RawPeer peer(server.port());
   peer.StartHttp2();
   uint32_t stream = 1;
@@ -330,7 +333,7 @@ TEST_CASE("thousands of cancelled calls are fine, tens of thousands at once are 
 }
 
 TEST_CASE("connections reset in the middle of their streams leave nothing") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   for (int i = 0; i < 200; ++i) {
     RawPeer peer(server.port());
     peer.StartHttp2();
@@ -348,7 +351,7 @@ TEST_CASE("connections reset in the middle of their streams leave nothing") {
 }
 
 TEST_CASE("floods of pings and settings end the connection") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   for (const std::string& frame :
        {EncodeFrame(kPing, kNoFlags, 0, "12345678"), EncodeFrame(kSettings, kNoFlags, 0, "")}) {
     RawPeer peer(server.port());
@@ -363,7 +366,7 @@ TEST_CASE("floods of pings and settings end the connection") {
 }
 
 TEST_CASE("clients that never read hold a bounded amount") {
-  TestServer server;
+  TestServer server(PlainOrTls());
   ExpectServing(&server);
   const size_t before = ResidentBytes();
   constexpr int kClients = 10;

@@ -20,11 +20,14 @@ namespace quorate::transport {
 
 using MetadataList = std::vector<std::pair<std::string, std::string>>;
 
+class TlsContext;
+
 struct ChannelOptions {
   std::string host;
   uint16_t port = 0;
-  int64_t connect_timeout_ns = int64_t{5} * 1'000'000'000;
-  uint32_t initial_window_bytes = 1 << 20;  // per stream and per connection
+  std::shared_ptr<TlsContext> tls;                          // null: plain text
+  int64_t connect_timeout_ns = int64_t{5} * 1'000'000'000;  // the handshake included
+  uint32_t initial_window_bytes = 1 << 20;                  // per stream and per connection
   uint64_t receive_message_bytes_max = UINT32_MAX;
   // While calls wait and nothing has come for `keepalive_time_ns`, the server is asked with a PING;
   // if nothing comes for `keepalive_timeout_ns` then, the connection is lost. 0: it is never asked.
@@ -67,7 +70,19 @@ class Channel {
   virtual bool connected() const = 0;
 };
 
-// "host:port", "http://host:port", "[::1]:2379". kInvalidArgument names the text.
-absl::StatusOr<std::pair<std::string, uint16_t>> ParseEndpoint(std::string_view endpoint);
+struct Endpoint {
+  enum class Scheme : uint8_t { kNone, kHttp, kHttps } scheme = Scheme::kNone;
+  std::string host;
+  uint16_t port = 0;
+};
+
+// "host:port", "http://host:port", "https://host:port", "[::1]:2379". kInvalidArgument names the
+// text.
+absl::StatusOr<Endpoint> ParseEndpoint(std::string_view endpoint);
+
+// What connections to an endpoint speak, as etcd's clients decide: none for http; `given`, which
+// may be null, where no scheme is named; for https that, or else TLS that trusts the system's
+// roots.
+std::shared_ptr<TlsContext> TlsFor(const Endpoint& endpoint, std::shared_ptr<TlsContext> given);
 
 }  // namespace quorate::transport

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "transport/grpc_wire.h"
+#include "transport/tls/tls_socket.h"
 
 namespace quorate::transport {
 namespace {
@@ -259,7 +260,7 @@ void ClientConnection::ConnectNext() {
       connect_error_ = std::strerror(errno);
       continue;
     }
-    socket_ = MakePlainSocket(fd);
+    socket_ = MakeSocket(fd);
     TuneTcp(fd);
     const int result =
         connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size);
@@ -285,12 +286,23 @@ void ClientConnection::OnConnectReady() {
     socket_.reset();
     return ConnectNext();
   }
+  state_ = State::kHandshake;
+  if (socket_->established()) return OnEstablished();
+  Flush();
+}
+
+void ClientConnection::OnEstablished() {
   state_ = State::kConnected;
   loop_->CancelTimer(connect_timer_);
   connect_timer_ = 0;
   last_read_ns_ = loop_->NowNs();
   if (options_.keepalive_time_ns > 0) KeepAlive();
   Flush();
+}
+
+std::unique_ptr<ByteSocket> ClientConnection::MakeSocket(int fd) const {
+  if (options_.tls == nullptr) return MakePlainSocket(fd);
+  return MakeTlsClientSocket(fd, options_.tls, options_.host, TlsProtocols::kHttp2);
 }
 
 // Asks when it is time, and looks again when it will be.
@@ -312,13 +324,18 @@ void ClientConnection::KeepAlive() {
 void ClientConnection::OnReady(uint32_t events) {
   if (state_ == State::kConnecting) return OnConnectReady();
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) Read();
-  if (state_ == State::kConnected && (events & EPOLLOUT) != 0) FlushSoon();
+  if (state_ != State::kGone && (events & EPOLLOUT) != 0) FlushSoon();
 }
 
 void ClientConnection::Read() {
   const IoResult result = socket_->Read(ReadBuffer(), kReadBufferBytes);
-  if (result.kind == IoResult::Kind::kBlocked) return;
-  if (result.kind == IoResult::Kind::kClosed) return Lose("closed by the server");
+  if (result.kind == IoResult::Kind::kClosed) {
+    const std::string error = socket_->error();
+    return Lose(error.empty() ? "closed by the server" : error);
+  }
+  if (state_ == State::kHandshake && socket_->established()) OnEstablished();
+  if (state_ == State::kGone) return;
+  if (result.kind == IoResult::Kind::kBlocked) return FlushSoon();
   const ssize_t taken = nghttp2_session_mem_recv(
       session_, reinterpret_cast<const uint8_t*>(ReadBuffer()), result.bytes);
   if (taken < 0) return Lose(nghttp2_strerror(static_cast<int>(taken)));
@@ -339,8 +356,11 @@ void ClientConnection::FlushSoon() {
 
 void ClientConnection::Flush() {
   flush_scheduled_ = false;
-  if (state_ != State::kConnected) return;
-  while (true) {
+  if (state_ != State::kConnected && state_ != State::kHandshake) return;
+  if (!socket_->established() && socket_->Write(nullptr, 0).kind == IoResult::Kind::kClosed) {
+    return LoseBroken();
+  }
+  while (socket_->established()) {
     while (output_.size() < kOutputBytesMax) {
       const uint8_t* data = nullptr;
       const size_t before = output_.size();
@@ -349,20 +369,29 @@ void ClientConnection::Flush() {
       if (size > 0) output_.Append(View(data, static_cast<size_t>(size)));
       if (size == 0 && output_.size() == before) break;
     }
-    if (output_.empty()) break;
+    if (output_.empty() && !socket_->WaitsForWritable(ByteSocket::Output::kNone)) break;
     const size_t before = output_.size();
     const IoResult result = output_.WriteTo(socket_.get());
-    if (result.kind == IoResult::Kind::kClosed) return Lose("broken connection");
+    if (result.kind == IoResult::Kind::kClosed) return LoseBroken();
     if (result.kind == IoResult::Kind::kBlocked || before < kOutputBytesMax) break;
   }
   if (nghttp2_session_want_read(session_) == 0 && nghttp2_session_want_write(session_) == 0) {
     return Lose("the server is going away");
   }
-  const uint32_t wanted = EPOLLIN | (output_.empty() ? 0u : EPOLLOUT);
+  const bool writes = socket_->WaitsForWritable(output_.empty() ? ByteSocket::Output::kNone
+                                                                : ByteSocket::Output::kWaiting);
+  const uint32_t wanted = EPOLLIN | (writes ? EPOLLOUT : 0u);
   if (wanted != interest_) {
     interest_ = wanted;
     loop_->Change(socket_->fd(), interest_);
   }
+}
+
+void ClientConnection::LoseBroken() {
+  // What the server said before it closed tells more: a TLS alert waits to be read.
+  if (options_.tls != nullptr) socket_->Read(ReadBuffer(), kReadBufferBytes);
+  const std::string error = socket_->error();
+  Lose(error.empty() ? "broken connection" : error);
 }
 
 void ClientConnection::Lose(const std::string& reason) {

@@ -79,7 +79,7 @@ class ClientConnection {
  private:
   struct Callbacks;
   friend struct Callbacks;
-  enum class State { kConnecting, kConnected, kGone };
+  enum class State { kConnecting, kHandshake, kConnected, kGone };
 
   ClientCall* NewCall();
   void Submit(ClientCall* call, const RequestOptions& request);
@@ -97,11 +97,14 @@ class ClientConnection {
   void ConnectNext();
   void OnReady(uint32_t events);
   void OnConnectReady();
+  void OnEstablished();
+  std::unique_ptr<ByteSocket> MakeSocket(int fd) const;
   void Read();
   void KeepAlive();
   void FlushSoon();
   void Flush();
   void Lose(const std::string& reason);
+  void LoseBroken();
   void Shut(const RpcStatus& status);
 
   EventLoop* const loop_;

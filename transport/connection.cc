@@ -62,8 +62,12 @@ void Connection::Read() {
   const IoResult result = socket_->Read(owner_->read_buffer(), owner_->read_buffer_bytes());
   switch (result.kind) {
     case IoResult::Kind::kBlocked:
+      if (socket_->WaitsForWritable(ByteSocket::Output::kNone)) FlushSoon();
       return;
     case IoResult::Kind::kClosed:
+      if (!socket_->error().empty()) {
+        LoopCounters::Add(&context_->counters->protocol_errors, 1);
+      }
       peer_closed_ = true;
       if (protocol_ == nullptr || lingering_ || closing_) return Close();
       protocol_->OnPeerClosed();
@@ -102,8 +106,17 @@ bool Connection::Sniff(std::string_view bytes) {
   }
   context_->loop->CancelTimer(timer_);
   timer_ = 0;
+  if (socket_->encrypted()) {
+    PeerInfo peer = *peer_;
+    peer.encrypted = true;
+    if (socket_->peer_certificate() != nullptr) peer.certificate = *socket_->peer_certificate();
+    peer_ = std::make_shared<PeerInfo>(std::move(peer));
+  }
   if (http2) {
-    protocol_ = std::make_unique<Http2Session>(context_, this, peer_);
+    const bool others = peer_->encrypted && serve_ == ListenAddress::Serve::kGrpcAndHttp;
+    protocol_ = std::make_unique<Http2Session>(
+        context_, this, peer_,
+        others ? Http2Session::OtherRequests::kServed : Http2Session::OtherRequests::kRefused);
   } else if (context_->http1) {
     protocol_ = context_->http1(this, peer_);
   } else {
@@ -137,7 +150,7 @@ void Connection::Flush() {
   if (!abort_ && protocol_ != nullptr && output_->size() < kOutputBytesMax) {
     protocol_->Pull(output_.get(), kOutputBytesMax);
   }
-  if (!abort_ && !output_->empty()) {
+  if (!abort_ && (!output_->empty() || socket_->WaitsForWritable(ByteSocket::Output::kNone))) {
     const size_t before = output_->size();
     const IoResult result = output_->WriteTo(socket_.get());
     sent_bytes_ += before - output_->size();
@@ -150,7 +163,7 @@ void Connection::Flush() {
   flush_scheduled_ = false;
   if (abort_) return Close();
   const bool finished = closing_ || (protocol_ != nullptr && protocol_->Finished());
-  if (output_->empty()) {
+  if (output_->empty() && !socket_->WaitsForWritable(ByteSocket::Output::kNone)) {
     owner_->GiveBuffer(std::move(output_));
     if (finished && !lingering_) return Linger();
   } else if (finished && timer_ == 0) {

@@ -64,7 +64,7 @@ class Connection final : public ProtocolHost {
   ConnectionOwner* const owner_;
   std::unique_ptr<ByteSocket> socket_;
   const ListenAddress::Serve serve_;
-  const std::shared_ptr<const PeerInfo> peer_;
+  std::shared_ptr<const PeerInfo> peer_;
   size_t index_ = 0;
   std::unique_ptr<Protocol> protocol_;  // null until the first bytes have said which
   std::string first_bytes_;

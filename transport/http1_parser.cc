@@ -206,17 +206,18 @@ bool Http1Parser::ParseRequestLine(std::string_view line) {
   }
   http_1_0_ = version == "HTTP/1.0";
   request_.method = line.substr(0, first);
-  return IsToken(request_.method) && ParseTarget(line.substr(first + 1, last - first - 1));
+  return IsToken(request_.method) &&
+         ParseHttpTarget(line.substr(first + 1, last - first - 1), &request_);
 }
 
-bool Http1Parser::ParseTarget(std::string_view target) {
+bool ParseHttpTarget(std::string_view target, HttpRequest* request) {
   const bool printable = std::all_of(target.begin(), target.end(), [](char c) {
     return static_cast<unsigned char>(c) > 0x20 && c != 0x7f;
   });
   if (target.empty() || !printable) return false;
   if (target == "*") {
-    request_.path = "*";
-    return request_.method == "OPTIONS";
+    request->path = "*";
+    return request->method == "OPTIONS";
   }
   if (target.substr(0, 7) == "http://") {
     target.remove_prefix(std::min(target.find('/', 7), target.size()));
@@ -225,10 +226,10 @@ bool Http1Parser::ParseTarget(std::string_view target) {
   if (target.front() != '/') return false;
   target = target.substr(0, target.find('#'));
   const size_t question = target.find('?');
-  if (question != std::string_view::npos) request_.query = target.substr(question + 1);
+  if (question != std::string_view::npos) request->query = target.substr(question + 1);
   std::optional<std::string> path = DecodePath(target.substr(0, question));
   if (!path.has_value()) return false;
-  request_.path = *std::move(path);
+  request->path = *std::move(path);
   return true;
 }
 

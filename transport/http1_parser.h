@@ -11,6 +11,9 @@
 
 namespace quorate::transport {
 
+// Sets path and query of a request whose method is known. False when the target is malformed.
+bool ParseHttpTarget(std::string_view target, HttpRequest* request);
+
 class Http1Parser {
  public:
   static constexpr size_t kHeadBytesMax = 64 * 1024;
@@ -55,7 +58,6 @@ class Http1Parser {
   bool ParseFirstLine(std::string_view line);
   bool ParseStatusLine(std::string_view line);
   bool ParseRequestLine(std::string_view line);
-  bool ParseTarget(std::string_view target);
   bool ParseField(std::string_view line);
   int ReadFraming();
   Result OnChunkLine(std::string_view* data);

@@ -124,6 +124,7 @@ void Http1Session::HandOut() {
   waiting_ = true;
   keep_alive_ = parser_.keep_alive();
   head_only_ = parser_.request().method == "HEAD";
+  peer_->Describe(&parser_.request());
   exchange_ = std::make_shared<Exchange>(this, peer_);
   parser_.request().exchange = exchange_;
   std::weak_ptr<Http1Session*> session = self_;

@@ -58,7 +58,7 @@ void Http2Session::RequestHead::Clear() {
   content_type.clear();
   metadata.Clear();
   list_bytes = 0;
-  is_post = false;
+  method.clear();
 }
 
 // The glue between nghttp2's C callbacks and the session.
@@ -91,7 +91,7 @@ struct Http2Session::Callbacks {
     return 0;
   }
 
-  static int FrameReceived(nghttp2_session* session, const nghttp2_frame* frame, void* user_data) {
+  static int FrameReceived(nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
     Http2Session* self = Self(user_data);
     const bool end_stream = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     switch (frame->hd.type) {
@@ -103,10 +103,7 @@ struct Http2Session::Callbacks {
         }
         break;
       case NGHTTP2_DATA:
-        if (end_stream) {
-          NativeCall* call = CallOf(session, frame->hd.stream_id);
-          if (call != nullptr) self->OnHalfClose(call);
-        }
+        if (end_stream) self->OnEndOfRequest(frame->hd.stream_id);
         break;
       case NGHTTP2_PING:
         self->OnPing(frame->ping, (frame->hd.flags & NGHTTP2_FLAG_ACK) != 0);
@@ -119,14 +116,24 @@ struct Http2Session::Callbacks {
 
   static int DataChunk(nghttp2_session* session, uint8_t, int32_t stream_id, const uint8_t* data,
                        size_t size, void* user_data) {
+    Http2Session* self = Self(user_data);
     NativeCall* call = CallOf(session, stream_id);
-    if (call != nullptr) Self(user_data)->OnData(call, View(data, size));
+    if (call != nullptr) {
+      self->OnData(call, View(data, size));
+    } else if (self->requests_.has_value()) {
+      self->requests_->OnData(stream_id, View(data, size));
+    }
     return 0;
   }
 
   static int StreamClosed(nghttp2_session* session, int32_t stream_id, uint32_t, void* user_data) {
+    Http2Session* self = Self(user_data);
     NativeCall* call = CallOf(session, stream_id);
-    if (call != nullptr) Self(user_data)->OnStreamClosed(call);
+    if (call != nullptr) {
+      self->OnStreamClosed(call);
+    } else if (self->requests_.has_value()) {
+      self->requests_->OnStreamClosed(stream_id);
+    }
     return 0;
   }
 
@@ -191,7 +198,7 @@ struct Http2Session::Callbacks {
 };
 
 Http2Session::Http2Session(const LoopContext* context, ProtocolHost* host,
-                           std::shared_ptr<const PeerInfo> peer)
+                           std::shared_ptr<const PeerInfo> peer, OtherRequests others)
     : context_(context), host_(host), peer_(std::move(peer)) {
   QR_CHECK(nghttp2_session_server_new2(&session_, Callbacks::Get(), this, Callbacks::Options()) ==
            0);
@@ -207,6 +214,7 @@ Http2Session::Http2Session(const LoopContext* context, ProtocolHost* host,
            0);
   QR_CHECK(nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0,
                                                  kConnectionWindowBytes) == 0);
+  if (others == OtherRequests::kServed) requests_.emplace(context_, host_, peer_, session_);
   last_receive_ns_ = context_->loop->NowNs();
   RearmKeepalive();
 }
@@ -274,6 +282,7 @@ void Http2Session::OnLost() {
   context_->loop->CancelTimer(keepalive_timer_);
   context_->loop->CancelTimer(drain_timer_);
   while (calls_ != nullptr) OnStreamClosed(calls_);
+  if (requests_.has_value()) requests_->OnLost();
 }
 
 // --- requests
@@ -294,7 +303,7 @@ void Http2Session::OnHeader(std::string_view name, std::string_view value) {
       break;
     case 7:
       if (name == ":method") {
-        head_.is_post = value == "POST";
+        head_.method = value;
         return;
       }
       if (name == ":scheme") return;
@@ -336,7 +345,11 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
                       ")");
   }
   if (!head_.rules.WellFormed()) return ResetMalformed(stream_id);
-  if (!head_.is_post) {
+  if (requests_.has_value() && !IsGrpcContentType(head_.content_type)) {
+    requests_->Begin(stream_id, {head_.method, head_.path, head_.content_type, head_.metadata});
+    return end_stream ? requests_->OnHalfClose(stream_id) : void();
+  }
+  if (head_.method != "POST") {
     return refuse("405", RpcCode::kInternal, "gRPC needs the method POST");
   }
   if (!IsGrpcContentType(head_.content_type)) {
@@ -375,8 +388,13 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
 
 void Http2Session::OnTrailers(int32_t stream_id, bool end_stream) {
   if (trailers_broken_ || !end_stream) return ResetMalformed(stream_id);
+  OnEndOfRequest(stream_id);
+}
+
+void Http2Session::OnEndOfRequest(int32_t stream_id) {
   auto* call = static_cast<NativeCall*>(nghttp2_session_get_stream_user_data(session_, stream_id));
-  if (call != nullptr) OnHalfClose(call);
+  if (call != nullptr) return OnHalfClose(call);
+  if (requests_.has_value()) requests_->OnHalfClose(stream_id);
 }
 
 void Http2Session::ResetMalformed(int32_t stream_id) {
@@ -751,6 +769,7 @@ void Http2Session::StartDrain() {
     if (drain_ == Drain::kNoticed) FinishDrain();
   });
   EndStreamingCalls();
+  if (requests_.has_value()) requests_->StartDrain();
   host_->FlushSoon();
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "transport/http2_head_rules.h"
+#include "transport/http2_requests.h"
 #include "transport/native_call.h"
 #include "transport/protocol.h"
 
@@ -20,8 +21,10 @@ namespace quorate::transport {
 
 class Http2Session final : public Protocol {
  public:
-  Http2Session(const LoopContext* context, ProtocolHost* host,
-               std::shared_ptr<const PeerInfo> peer);
+  // What happens to requests that are no gRPC calls. etcd takes them behind TLS only.
+  enum class OtherRequests : uint8_t { kRefused, kServed };
+  Http2Session(const LoopContext* context, ProtocolHost* host, std::shared_ptr<const PeerInfo> peer,
+               OtherRequests others);
   ~Http2Session() override;
 
   Verdict Receive(std::string_view bytes) override;
@@ -53,7 +56,7 @@ class Http2Session final : public Protocol {
     std::string content_type;
     MetadataBlock metadata;
     size_t list_bytes = 0;  // as RFC 9113 counts them, 32 extra per field
-    bool is_post = false;
+    std::string method;
     void Clear();
   };
 
@@ -67,6 +70,7 @@ class Http2Session final : public Protocol {
   ssize_t ReadData(NativeCall* call, size_t length, uint32_t* flags);
   void TakeData(NativeCall* call, const uint8_t* frame_header, size_t length);
 
+  void OnEndOfRequest(int32_t stream_id);
   NativeCall* StartCall(int32_t stream_id, const Method* method);
   // False when the timeout text is malformed.
   bool SetDeadline(NativeCall* call);
@@ -99,8 +103,9 @@ class Http2Session final : public Protocol {
   OutputBuffer* out_ = nullptr;  // while Pull runs
   size_t out_bytes_max_ = 0;
   RequestHead head_;
-  bool trailers_broken_ = false;  // those being received
-  NativeCall* calls_ = nullptr;   // list of the open ones
+  std::optional<Http2Requests> requests_;  // unset: others than gRPC calls are refused
+  bool trailers_broken_ = false;           // those being received
+  NativeCall* calls_ = nullptr;            // list of the open ones
   size_t call_count_ = 0;
   std::vector<std::shared_ptr<NativeCall>> writable_;  // to be told OnWritable
 

@@ -448,11 +448,14 @@ TEST_CASE("timeouts, percent codes and base64 survive the way there and back") {
 TEST_CASE("endpoints are read, and refused by name") {
   const auto good = ParseEndpoint("http://127.0.0.1:2379/");
   REQUIRE(good.ok());
-  REQUIRE(*good == std::pair<std::string, uint16_t>("127.0.0.1", 2379));
-  REQUIRE(ParseEndpoint("[::1]:2379")->first == "::1");
-  REQUIRE(ParseEndpoint("localhost:1")->second == 1);
+  REQUIRE(good->scheme == Endpoint::Scheme::kHttp);
+  REQUIRE(good->host == "127.0.0.1");
+  REQUIRE(good->port == 2379);
+  REQUIRE(ParseEndpoint("https://a.example:1")->scheme == Endpoint::Scheme::kHttps);
+  REQUIRE(ParseEndpoint("[::1]:2379")->host == "::1");
+  REQUIRE(ParseEndpoint("localhost:1")->port == 1);
   for (const char* bad : {"", "host", "host:", ":1", "host:0", "host:65536", "host:1x",
-                          "https://host:1", "::1:2379", "a/b:1", "http://user@host:1"}) {
+                          "ftp://host:1", "::1:2379", "a/b:1", "http://user@host:1"}) {
     CAPTURE(bad);
     const auto parsed = ParseEndpoint(bad);
     REQUIRE_FALSE(parsed.ok());

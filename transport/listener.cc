@@ -110,6 +110,7 @@ absl::StatusOr<Listener> Listener::Bind(const ListenAddress& address,
 
 Listener::Listener(Listener&& other) noexcept
     : serve_(other.serve_),
+      security_(other.security_),
       unix_path_(std::exchange(other.unix_path_, std::string())),
       fds_(std::exchange(other.fds_, {})),
       port_(other.port_) {}

@@ -23,15 +23,17 @@ class Listener {
   const std::vector<int>& fds() const { return fds_; }
   uint16_t port() const { return port_; }  // 0 for a unix socket
   ListenAddress::Serve serve() const { return serve_; }
+  ListenAddress::Security security() const { return security_; }
 
  private:
   explicit Listener(const ListenAddress& address)
-      : serve_(address.serve), unix_path_(address.unix_path) {}
+      : serve_(address.serve), security_(address.security), unix_path_(address.unix_path) {}
   absl::Status BindUnix(const ListenAddress& address);
   absl::Status BindTcp(const ListenAddress& address, const ServerOptions& options);
   void CloseAll();
 
   ListenAddress::Serve serve_;
+  ListenAddress::Security security_;
   std::string unix_path_;
   std::vector<int> fds_;
   uint16_t port_ = 0;

@@ -25,6 +25,19 @@ std::optional<std::string_view> MetadataBlock::Find(std::string_view name) const
   return std::nullopt;
 }
 
+std::vector<std::pair<std::string, std::string>> MetadataBlock::Fields() const {
+  std::vector<std::pair<std::string, std::string>> fields;
+  std::string_view rest = text_;
+  while (!rest.empty()) {
+    const size_t name_end = rest.find('\0');
+    const size_t value_end = rest.find('\0', name_end + 1);
+    fields.emplace_back(rest.substr(0, name_end),
+                        rest.substr(name_end + 1, value_end - name_end - 1));
+    rest.remove_prefix(value_end + 1);
+  }
+  return fields;
+}
+
 std::optional<std::string> NativeCall::Metadata(std::string_view name) const {
   const std::optional<std::string_view> value = metadata_.Find(name);
   if (!value.has_value()) return std::nullopt;

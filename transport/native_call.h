@@ -9,12 +9,16 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "transport/byte_socket.h"
 #include "transport/event_loop.h"
 #include "transport/mailbox.h"
 #include "transport/message_decoder.h"
 #include "transport/rpc.h"
 #include "transport/send_queue.h"
+#include "transport/server.h"
 
 namespace quorate::transport {
 
@@ -24,6 +28,19 @@ class Http2Session;
 struct PeerInfo {
   std::string name;
   std::shared_ptr<Mailbox> mailbox;
+  bool encrypted = false;  // by TLS
+  // What the client has shown; unset without TLS or without a certificate.
+  std::optional<PeerCertificate> certificate;
+
+  std::optional<std::string> common_name() const {
+    if (!certificate.has_value()) return std::nullopt;
+    return certificate->common_name;
+  }
+  // Tells a request's handler what it may know.
+  void Describe(HttpRequest* request) const {
+    request->encrypted = encrypted;
+    request->peer_common_name = common_name();
+  }
 };
 
 // Request metadata as one run of bytes: cheap to build, searched only when asked for.
@@ -31,6 +48,7 @@ class MetadataBlock {
  public:
   void Add(std::string_view name, std::string_view value);
   std::optional<std::string_view> Find(std::string_view name) const;
+  std::vector<std::pair<std::string, std::string>> Fields() const;
   void Clear() { text_.clear(); }
 
  private:
@@ -49,6 +67,7 @@ class NativeCall final : public ServerCall, public std::enable_shared_from_this<
 
   std::optional<std::string> Metadata(std::string_view name) const override;
   std::string peer() const override { return peer_->name; }
+  std::optional<std::string> PeerCommonName() const override { return peer_->common_name(); }
   int64_t deadline_ns() const override { return deadline_ns_; }
   int64_t received_ns() const override { return received_ns_; }
   bool cancelled() const override { return cancelled_.load(std::memory_order_relaxed); }

@@ -6,6 +6,7 @@
 #include "base/thread_name.h"
 #include "base/thread_turns.h"
 #include "transport/byte_socket.h"
+#include "transport/tls/tls_socket.h"
 
 namespace quorate::transport {
 namespace {
@@ -44,11 +45,23 @@ void NativeLoop::Start(const char* name) {
   });
 }
 
-void NativeLoop::Adopt(int fd, ListenAddress::Serve serve) {
-  TuneTcp(fd);
-  auto peer = std::make_shared<PeerInfo>(PeerInfo{PeerName(fd), mailbox_});
-  auto connection =
-      std::make_unique<Connection>(&context_, this, MakePlainSocket(fd), serve, std::move(peer));
+std::unique_ptr<ByteSocket> NativeLoop::SocketOf(const Accepted& accepted) const {
+  if (accepted.security == ListenAddress::Security::kPlain) return MakePlainSocket(accepted.fd);
+  TlsListen listen;
+  listen.endpoint = context_.options->endpoint;
+  if (accepted.security == ListenAddress::Security::kBoth) {
+    listen.first = TlsListen::First::kPlainToo;
+  }
+  if (accepted.serve == ListenAddress::Serve::kHttpOnly) listen.protocols = TlsProtocols::kHttp1;
+  if (accepted.serve == ListenAddress::Serve::kGrpcOnly) listen.protocols = TlsProtocols::kHttp2;
+  return MakeTlsServerSocket(accepted.fd, context_.options->tls, listen);
+}
+
+void NativeLoop::Adopt(const Accepted& accepted) {
+  TuneTcp(accepted.fd);
+  auto peer = std::make_shared<PeerInfo>(PeerInfo{PeerName(accepted.fd), mailbox_});
+  auto connection = std::make_unique<Connection>(&context_, this, SocketOf(accepted),
+                                                 accepted.serve, std::move(peer));
   Connection* raw = connection.get();
   raw->set_index(connections_.size());
   connections_.push_back(std::move(connection));

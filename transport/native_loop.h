@@ -28,7 +28,12 @@ class NativeLoop final : public ConnectionOwner {
   const LoopCounters& counters() const { return counters_; }
 
   // Loop thread only.
-  void Adopt(int fd, ListenAddress::Serve serve);
+  struct Accepted {
+    int fd;
+    ListenAddress::Serve serve;
+    ListenAddress::Security security;
+  };
+  void Adopt(const Accepted& accepted);
   void StartDrain();
   void CloseAll();
 
@@ -45,6 +50,7 @@ class NativeLoop final : public ConnectionOwner {
  private:
   static constexpr size_t kReadBufferBytes = 256 * 1024;
 
+  std::unique_ptr<ByteSocket> SocketOf(const Accepted& accepted) const;
   void DrainMailbox();
   void EndOfTurn();
   void EndOfTurnSoon();

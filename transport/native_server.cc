@@ -46,6 +46,7 @@ class NativeServer final : public ServerTransport {
 
   absl::Status Bind() override {
     for (const ListenAddress& address : options_.listen) {
+      QR_CHECK(address.security == ListenAddress::Security::kPlain || options_.tls != nullptr);
       absl::StatusOr<Listener> bound = Listener::Bind(address, options_);
       if (!bound.ok()) {
         listeners_.clear();
@@ -70,8 +71,8 @@ class NativeServer final : public ServerTransport {
   // --- on the first loop
   void WatchListeners();
   void UnwatchListeners();
-  void Accept(int fd, ListenAddress::Serve serve);
-  void Hand(int fd, ListenAddress::Serve serve);
+  void Accept(const Listener& listener, int fd);
+  void Hand(const NativeLoop::Accepted& accepted);
 
   // --- any thread
   void OnConnectionGone();
@@ -114,8 +115,8 @@ void NativeServer::WatchListeners() {
   accepting_ = true;
   for (const Listener& listener : listeners_) {
     for (const int fd : listener.fds()) {
-      loops_.front()->loop()->Watch(
-          fd, EPOLLIN, [this, fd, serve = listener.serve()](uint32_t) { Accept(fd, serve); });
+      loops_.front()->loop()->Watch(fd, EPOLLIN,
+                                    [this, &listener, fd](uint32_t) { Accept(listener, fd); });
     }
   }
 }
@@ -128,7 +129,7 @@ void NativeServer::UnwatchListeners() {
   }
 }
 
-void NativeServer::Accept(int fd, ListenAddress::Serve serve) {
+void NativeServer::Accept(const Listener& listener, int fd) {
   for (int i = 0; i < kAcceptsPerTurn && accepting_; ++i) {
     if (open_.load() >= connections_max_) {
       // Like etcd: what is too many waits in the backlog until a connection goes.
@@ -140,7 +141,7 @@ void NativeServer::Accept(int fd, ListenAddress::Serve serve) {
     const int accepted = accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (accepted >= 0) {
       accept_failed_ = false;
-      Hand(accepted, serve);
+      Hand({accepted, listener.serve(), listener.security()});
       continue;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) return;
@@ -157,12 +158,12 @@ void NativeServer::Accept(int fd, ListenAddress::Serve serve) {
   }
 }
 
-void NativeServer::Hand(int fd, ListenAddress::Serve serve) {
+void NativeServer::Hand(const NativeLoop::Accepted& accepted) {
   open_.fetch_add(1);
   NativeLoop* loop = loops_[next_loop_].get();
   next_loop_ = (next_loop_ + 1) % loops_.size();
-  if (loop == loops_.front().get()) return loop->Adopt(fd, serve);
-  loop->loop()->Post([loop, fd, serve] { loop->Adopt(fd, serve); });
+  if (loop == loops_.front().get()) return loop->Adopt(accepted);
+  loop->loop()->Post([loop, accepted] { loop->Adopt(accepted); });
 }
 
 void NativeServer::OnConnectionGone() {

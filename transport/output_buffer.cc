@@ -10,6 +10,10 @@ namespace quorate::transport {
 IoResult OutputBuffer::WriteTo(ByteSocket* socket) {
   constexpr size_t kPiecesPerWrite = 64;
   std::array<iovec, kPiecesPerWrite> pieces;
+  // What the socket took earlier may still wait inside it.
+  if (size_ == 0 && socket->WaitsForWritable(ByteSocket::Output::kNone)) {
+    return socket->Write(nullptr, 0);
+  }
   while (size_ > 0) {
     size_t count = 0;
     size_t bytes = 0;

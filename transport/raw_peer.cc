@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -9,6 +10,8 @@
 #include <stdexcept>
 
 #include "base/check.h"
+#include "transport/test_service.h"
+#include "transport/tls/tls_verify.h"
 
 namespace quorate::transport {
 namespace {
@@ -82,7 +85,10 @@ std::string GrpcMessage(std::string_view body) {
   return message;
 }
 
-RawPeer::RawPeer(uint16_t port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+RawPeer::RawPeer(uint16_t port) : RawPeer(port, Layer::kAsSpoken) {}
+
+RawPeer::RawPeer(uint16_t port, Layer layer) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  signal(SIGPIPE, SIG_IGN);  // OpenSSL writes as to a file
   QR_CHECK(fd_ >= 0);
   QR_CHECK(nghttp2_hd_inflate_new(&inflater_) == 0);
   sockaddr_in address{};
@@ -94,6 +100,12 @@ RawPeer::RawPeer(uint16_t port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC
   timeval limit{10, 0};
   setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
   setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+  if (layer == Layer::kPlain || !TestTls::IsSpokenAt(port)) return;
+  ssl_.reset(SSL_new(TestTls::Get().client->Current()->context.get()));
+  static TlsPeerCheck check{&TestTls::Get().client->options(), TestTls::Get().client->Current()};
+  SSL_set_app_data(ssl_.get(), &check);
+  SSL_set_fd(ssl_.get(), fd_);
+  static_cast<void>(SSL_connect(ssl_.get()));
 }
 
 RawPeer::~RawPeer() {
@@ -103,7 +115,9 @@ RawPeer::~RawPeer() {
 
 bool RawPeer::Send(std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t sent = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    const ssize_t sent = ssl_ == nullptr
+                             ? send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL)
+                             : SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size()));
     if (sent <= 0) return false;
     bytes.remove_prefix(static_cast<size_t>(sent));
   }
@@ -136,7 +150,8 @@ void RawPeer::Reset() {
 
 std::optional<std::string> RawPeer::ReadSome() {
   char bytes[16 * 1024];
-  const ssize_t got = recv(fd_, bytes, sizeof(bytes), 0);
+  const ssize_t got = ssl_ == nullptr ? recv(fd_, bytes, sizeof(bytes), 0)
+                                      : SSL_read(ssl_.get(), bytes, sizeof(bytes));
   if (got <= 0) return std::nullopt;
   return std::string(bytes, static_cast<size_t>(got));
 }

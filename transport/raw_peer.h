@@ -3,9 +3,11 @@
 #pragma once
 
 #include <nghttp2/nghttp2.h>
+#include <openssl/ssl.h>
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,6 +51,9 @@ std::string BigEndian32(uint32_t value);
 class RawPeer {
  public:
   explicit RawPeer(uint16_t port);
+  // Without TLS, whatever is spoken there.
+  enum class Layer : uint8_t { kPlain, kAsSpoken };
+  RawPeer(uint16_t port, Layer layer);
   ~RawPeer();
   RawPeer(const RawPeer&) = delete;
   RawPeer& operator=(const RawPeer&) = delete;
@@ -83,6 +88,7 @@ class RawPeer {
  private:
   bool Fill(size_t size);
   int fd_;
+  std::unique_ptr<SSL, void (*)(SSL*)> ssl_{nullptr, SSL_free};  // where TestTls is spoken
   std::string buffer_;
   nghttp2_hd_inflater* inflater_ = nullptr;
 };

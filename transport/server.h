@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@
 
 namespace quorate::transport {
 
+class TlsContext;
 struct HttpResponse;
 
 // One request's way back, for an answer that is made while it is sent, or that need not be made
@@ -52,7 +54,9 @@ struct HttpRequest {
   std::string query;                                         // raw, without '?'
   std::vector<std::pair<std::string, std::string>> headers;  // names lower-case
   std::string body;
-  std::shared_ptr<HttpExchange> exchange;  // null on ports that serve no streams
+  bool encrypted = false;                       // came by TLS
+  std::optional<std::string> peer_common_name;  // as ServerCall::PeerCommonName
+  std::shared_ptr<HttpExchange> exchange;       // null on ports that serve no streams
 };
 
 struct HttpResponse {
@@ -70,6 +74,8 @@ struct ListenAddress {
   uint16_t port = 0;      // 0 = any free one
   std::string unix_path;  // set: a unix socket instead
   enum class Serve { kGrpcAndHttp, kGrpcOnly, kHttpOnly } serve = Serve::kGrpcAndHttp;
+  // kBoth: one port for http and https, told apart by the first byte.
+  enum class Security : uint8_t { kPlain, kTls, kBoth } security = Security::kPlain;
 };
 
 struct ServerOptions {
@@ -90,6 +96,9 @@ struct ServerOptions {
   int64_t http_idle_timeout_ns = int64_t{300} * 1'000'000'000;
   bool reuse_port = false;
   bool reuse_address = true;
+  // Of the addresses that are not kPlain; its time for a handshake is the preface timeout.
+  std::shared_ptr<TlsContext> tls;
+  std::string endpoint = "client";  // in the log: whose connections these are
   const Clock* clock = nullptr;
   RpcObserver* observer = nullptr;
 };

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -145,6 +146,9 @@ TestService::TestService() {
   AddUnary("Metadata", [](const Call& call, const Bytes& request) {
     call->Reply(Bytes::FromString(call->Metadata(request.view()).value_or("<none>")));
   });
+  AddUnary("CommonName", [](const Call& call, const Bytes&) {
+    call->Reply(Bytes::FromString(call->PeerCommonName().value_or("")));
+  });
   AddServerStream("Many", [](const Call& call, const Bytes& request) {
     std::string_view text = request.view();
     const uint64_t count = TakeNumber(&text);
@@ -267,8 +271,50 @@ HttpHandler TestHttpHandler(TestService* service) {
   };
 }
 
-TestServer::TestServer(std::string_view transport, ServerOptions options) {
+namespace {
+
+// The ports at which TLS is spoken.
+struct TlsPorts {
+  std::mutex mutex;
+  std::multiset<uint16_t> ports;  // under mutex
+  static TlsPorts& Get() {
+    static TlsPorts all;
+    return all;
+  }
+};
+
+}  // namespace
+
+TestTls& TestTls::Get() {
+  static const std::unique_ptr<TestTls> made = [] {
+    auto tls = std::make_unique<TestTls>();
+    tls->pair = tls->authority.Issue("both", {.common_name = "both"});
+    const TlsOptions options = tls->authority.OptionsOf(tls->pair);
+    tls->server = MakeTlsContext(TlsContext::Side::kServer, options);
+    tls->client = MakeTlsContext(TlsContext::Side::kClient, options);
+    return tls;
+  }();
+  return *made;
+}
+
+void TestTls::Speak(uint16_t port) {
+  std::lock_guard lock(TlsPorts::Get().mutex);
+  TlsPorts::Get().ports.insert(port);
+}
+
+bool TestTls::IsSpokenAt(uint16_t port) {
+  std::lock_guard lock(TlsPorts::Get().mutex);
+  return TlsPorts::Get().ports.contains(port);
+}
+
+TestServer::TestServer(std::string_view transport, ServerOptions options)
+    : tls_(transport.ends_with("+tls")) {
   if (options.listen.empty()) options.listen.push_back({"http://127.0.0.1:0", "127.0.0.1", 0});
+  if (tls_) {
+    transport.remove_suffix(4);
+    options.tls = TestTls::Get().server;
+    for (ListenAddress& address : options.listen) address.security = ListenAddress::Security::kTls;
+  }
   if (options.clock == nullptr) options.clock = &clock_;
   auto made =
       CreateServerTransport(transport, options, &service_.table(), TestHttpHandler(&service_));
@@ -276,10 +322,18 @@ TestServer::TestServer(std::string_view transport, ServerOptions options) {
   transport_ = *std::move(made);
   const absl::Status bound = transport_->Bind();
   QR_CHECK_MSG(bound.ok(), std::string(bound.message()));
+  port_ = transport_->ports().front();
+  if (tls_) TestTls::Speak(port_);
   transport_->Serve();
 }
 
-TestServer::~TestServer() = default;
+TestServer::~TestServer() {
+  if (!tls_) return;
+  std::lock_guard lock(TlsPorts::Get().mutex);
+  auto& ports = TlsPorts::Get().ports;
+  const auto found = ports.find(port_);
+  if (found != ports.end()) ports.erase(found);
+}
 
 void TestStream::OnMessage(Bytes message) {
   std::lock_guard lock(mutex_);
@@ -333,6 +387,20 @@ TestClient::TestClient(uint16_t port, std::string host, uint32_t initial_window_
   options.host = std::move(host);
   options.port = port;
   options.initial_window_bytes = initial_window_bytes;
+  if (TestTls::IsSpokenAt(port)) options.tls = TestTls::Get().client;
+  Connect(options);
+}
+
+TestClient::TestClient(uint16_t port, std::shared_ptr<TlsContext> tls, std::string host)
+    : loop_(&clock_) {
+  ChannelOptions options;
+  options.host = std::move(host);
+  options.port = port;
+  options.tls = std::move(tls);
+  Connect(options);
+}
+
+void TestClient::Connect(const ChannelOptions& options) {
   thread_ = std::thread([this] { loop_.Run(); });
   RunOnLoop([&] { channel_ = Channel::Create(&loop_, options); });
 }

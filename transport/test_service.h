@@ -17,6 +17,7 @@
 #include "transport/client.h"
 #include "transport/event_loop.h"
 #include "transport/server.h"
+#include "transport/tls/test_authority.h"
 
 namespace quorate::transport {
 
@@ -33,6 +34,7 @@ void WaitUntil(const std::function<bool()>& condition);
 //   Big        request "SIZE": one message by MessageSource, pulled on another thread
 //   BigNow     the same, pulled at once
 //   BigBroken  a source that fails half-way
+//   CommonName answers with the common name of the client's certificate
 //   Bidi       sends each message back; at half-close finishes with OK
 //   Flood      bidi: on the first message "COUNT SIZE" sends while QueuedBytes is below 1 MiB,
 //              goes on when OnWritable
@@ -83,9 +85,22 @@ class TestService {
 // The byte at `offset` of every generated message.
 char PatternAt(uint64_t offset);
 
+// Both ends of TLS as the tests use it by default: each shows a certificate and checks the other's.
+struct TestTls {
+  TestAuthority authority;
+  TestAuthority::Pair pair;
+  std::shared_ptr<TlsContext> server;
+  std::shared_ptr<TlsContext> client;
+  static TestTls& Get();
+  // From now on it is spoken at this port; once more for each time.
+  static void Speak(uint16_t port);
+  // Whether a TestServer that speaks TLS listens there: then clients of the tests do, too.
+  static bool IsSpokenAt(uint16_t port);
+};
+
 class TestServer {
  public:
-  // With a clock of its own unless the options name one.
+  // With a clock of its own unless the options name one. "native+tls": with TestTls.
   explicit TestServer(std::string_view transport = "native", ServerOptions options = {});
   ~TestServer();
 
@@ -96,6 +111,8 @@ class TestServer {
 
  private:
   SystemClock clock_;
+  bool tls_ = false;
+  uint16_t port_ = 0;
   TestService service_;
   std::unique_ptr<ServerTransport> transport_;
 };
@@ -139,6 +156,7 @@ class TestClient {
  public:
   explicit TestClient(uint16_t port, std::string host = "127.0.0.1",
                       uint32_t initial_window_bytes = 1 << 20);
+  TestClient(uint16_t port, std::shared_ptr<TlsContext> tls, std::string host = "127.0.0.1");
   ~TestClient();
 
   CallResult Call(std::string_view path, std::string_view request, int64_t timeout_ns = 0,
@@ -153,6 +171,8 @@ class TestClient {
   EventLoop* loop() { return &loop_; }
 
  private:
+  void Connect(const ChannelOptions& options);
+
   SystemClock clock_;
   EventLoop loop_;
   std::thread thread_;

@@ -45,8 +45,9 @@ absl::StatusOr<ChannelFactory> RealChannels(const std::vector<std::string>& endp
   for (const std::string& endpoint : endpoints) {
     QR_ASSIGN_OR_RETURN(const auto address, transport::ParseEndpoint(endpoint));
     transport::ChannelOptions& options = parsed.emplace_back();
-    options.host = address.first;
-    options.port = address.second;
+    options.host = address.host;
+    options.port = address.port;
+    options.tls = transport::TlsFor(address, nullptr);
     options.initial_window_bytes = 4 << 20;
   }
   return [parsed](transport::EventLoop* loop, uint64_t n) {

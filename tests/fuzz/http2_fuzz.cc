@@ -17,7 +17,9 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     bytes.append(std::string("\0\0\0\4\0\0\0\0\0", 9));
   }
   bytes.append(input.Rest());
-  quorate::transport::Http2Session session(&world->context(), world, world->peer());
+  quorate::transport::Http2Session session(
+      &world->context(), world, world->peer(),
+      quorate::transport::Http2Session::OtherRequests::kServed);
   world->Run(&session, bytes, piece_bytes);
   return 0;
 }

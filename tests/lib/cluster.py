@@ -36,11 +36,13 @@ def wait_for(condition, what):
 
 class Cluster:
     """Members by name. `advertise` maps a member to the peer URL that others use (a proxy's);
-    `binary` is another etcd than ours, to see what that does."""
+    `binary` is another etcd than ours, to see what that does. `tls`: what clients show and trust, a
+    certificates.ClientSide; members then speak TLS on both ports, as the flags say."""
 
-    def __init__(self, size, *flags, backend="lmdb", advertise=None, binary=None):
+    def __init__(self, size, *flags, backend="lmdb", advertise=None, binary=None, tls=None):
         self.binary = binary or quorate_binary()
         self.flags = [*flags] if binary else [f"--backend={backend}", *flags]
+        self.tls = tls
         self.advertise = advertise
         self.members = {}
         for i in range(size):
@@ -52,6 +54,8 @@ class Cluster:
 
     def _make(self, name):
         member = Server(self.binary, *self.flags, name=name)
+        if self.tls is not None:
+            member.scheme = member.peer_scheme = "https"
         if self.advertise is not None:
             member.advertised_peer_url = self.advertise(member)
         self.members[name] = member
@@ -90,9 +94,12 @@ class Cluster:
     def running(self):
         return [m for m in self.members.values() if m.process is not None]
 
+    def new_client(self, member):
+        return Client(member.endpoint, None if self.tls is None else self.tls.credentials())
+
     def client(self, member):
         if member.name not in self.clients:
-            self.clients[member.name] = Client(member.endpoint)
+            self.clients[member.name] = self.new_client(member)
         return self.clients[member.name]
 
     def status(self, member):
@@ -128,7 +135,8 @@ class Cluster:
         """Runs Debian's etcdctl at one end point; its output, or AssertionError with its words."""
         environment = {"PATH": os.environ.get("PATH", ""), "ETCDCTL_API": "3"}
         done = subprocess.run(
-            ["etcdctl", "--endpoints", member.endpoint, "--command-timeout=30s", *arguments],
+            ["etcdctl", "--endpoints", member.url, "--command-timeout=30s",
+             *([] if self.tls is None else self.tls.etcdctl_flags()), *arguments],
             env=environment, capture_output=True, text=True)
         if done.returncode != 0:
             raise AssertionError(f"etcdctl {' '.join(arguments)}: {done.stderr}")
@@ -247,7 +255,7 @@ class Load:
 
     def _client(self, member):
         if member.name not in self._clients:
-            self._clients[member.name] = Client(member.endpoint)
+            self._clients[member.name] = self.cluster.new_client(member)
         return self._clients[member.name]
 
     def _run(self):

@@ -68,6 +68,8 @@ class Server:
         self.advertised_peer_url = None  # where others reach it, if not at its own port
         self.initial_cluster = None  # of a cluster of several; and ...
         self.initial_state = "new"
+        self.scheme = "http"  # of clients, and ...
+        self.peer_scheme = "http"
         self.process = None
 
     @property
@@ -76,11 +78,11 @@ class Server:
 
     @property
     def url(self):
-        return f"http://{self.endpoint}"
+        return f"{self.scheme}://{self.endpoint}"
 
     @property
     def peer_url(self):
-        return self.advertised_peer_url or f"http://127.0.0.1:{self.peer_port}"
+        return self.advertised_peer_url or f"{self.peer_scheme}://127.0.0.1:{self.peer_port}"
 
     def command(self):
         return [
@@ -89,7 +91,7 @@ class Server:
             f"--data-dir={self.data_dir}",
             f"--listen-client-urls={self.url}",
             f"--advertise-client-urls={self.url}",
-            f"--listen-peer-urls=http://127.0.0.1:{self.peer_port}",
+            f"--listen-peer-urls={self.peer_scheme}://127.0.0.1:{self.peer_port}",
             f"--initial-advertise-peer-urls={self.peer_url}",
             f"--initial-cluster={self.initial_cluster or f'{self.name}={self.peer_url}'}",
             f"--initial-cluster-state={self.initial_state}",

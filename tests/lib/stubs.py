@@ -35,15 +35,16 @@ class Client:
     class _Service:
         pass
 
-    def __init__(self, endpoint):
-        self.channel = grpc.insecure_channel(
-            endpoint,
-            options=[
-                ("grpc.max_receive_message_length", -1),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.enable_http_proxy", 0),
-            ],
-        )
+    def __init__(self, endpoint, credentials=None):
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.enable_http_proxy", 0),
+        ]
+        if credentials is None:
+            self.channel = grpc.insecure_channel(endpoint, options=options)
+        else:
+            self.channel = grpc.secure_channel(endpoint, credentials, options=options)
         for module in (etcd, lock, election):
             for service in module.DESCRIPTOR.services_by_name.values():
                 holder = Client._Service()

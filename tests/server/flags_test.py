@@ -33,7 +33,8 @@ VALUES = {"auto-compaction-mode": "revision", "auto-compaction-retention": "10m"
           "v2-deprecation": "gone", "auth-token": "simple,of=us", "logger": "zap",
           "max-request-bytes": "2000000", "max-concurrent-streams": "1000",
           "quota-backend-bytes": "100000000", "unsafe-no-fsync": "true",
-          "distributed-tracing-address": "localhost:1", "enable-log-rotation": "false"}
+          "cipher-suites": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "tls-min-version": "TLS1.2",
+          "tls-max-version": "TLS1.3", "distributed-tracing-address": "localhost:1", "enable-log-rotation": "false"}
 
 
 def rows_of(text, title):

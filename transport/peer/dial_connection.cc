@@ -8,6 +8,8 @@
 #include <thread>
 #include <utility>
 
+#include "transport/tls/tls_socket.h"
+
 namespace quorate::transport {
 
 std::string PeerUrl::authority() const {
@@ -17,18 +19,27 @@ std::string PeerUrl::authority() const {
 
 std::shared_ptr<DialConnection> DialConnection::Open(const DialContext* context, const PeerUrl& url,
                                                      int64_t idle_limit_ns, User* user) {
-  std::shared_ptr<DialConnection> connection(new DialConnection(context, idle_limit_ns, user));
-  connection->Start(url);
+  std::shared_ptr<DialConnection> connection(new DialConnection(context, url, idle_limit_ns, user));
+  connection->Start();
   return connection;
 }
 
 DialConnection::~DialConnection() { Close(); }
 
-void DialConnection::Start(const PeerUrl& url) {
+void DialConnection::Start() {
   moved_ns_ = context_->loop->NowNs();
   ArmIdleTimer();
   std::weak_ptr<DialConnection> self = weak_from_this();
-  std::vector<Address> numeric = Resolve(url, AI_NUMERICHOST);
+  if (url_.scheme == PeerUrl::Scheme::kHttps && context_->tls == nullptr) {
+    connect_error_ =
+        "the URL is https, and this member has no certificate to show there; see "
+        "--peer-cert-file";
+    context_->loop->AtEndOfTurn([self] {
+      if (const auto alive = self.lock()) alive->Lose(alive->connect_error_);
+    });
+    return;
+  }
+  std::vector<Address> numeric = Resolve(url_, AI_NUMERICHOST);
   if (!numeric.empty()) {
     // Not here: a refusal at once would call the user before it knows its connection.
     context_->loop->AtEndOfTurn([self, numeric] {
@@ -37,7 +48,7 @@ void DialConnection::Start(const PeerUrl& url) {
     return;
   }
   // A dead name server holds up this thread alone. It may outlive everything but the mailbox.
-  std::thread([self, url, mailbox = context_->mailbox] {
+  std::thread([self, url = url_, mailbox = context_->mailbox] {
     mailbox->RunOnLoop([self, addresses = Resolve(url, 0)] {
       if (const auto alive = self.lock()) alive->OnResolved(addresses);
     });
@@ -70,6 +81,11 @@ void DialConnection::OnResolved(std::vector<Address> addresses) {
   ConnectNext();
 }
 
+std::unique_ptr<ByteSocket> DialConnection::MakeSocket(int fd) const {
+  if (url_.scheme == PeerUrl::Scheme::kHttp) return MakePlainSocket(fd);
+  return MakeTlsClientSocket(fd, context_->tls, url_.host, TlsProtocols::kHttp1);
+}
+
 void DialConnection::ConnectNext() {
   while (next_address_ < addresses_.size()) {
     const Address& address = addresses_[next_address_++];
@@ -79,7 +95,7 @@ void DialConnection::ConnectNext() {
       continue;
     }
     TuneTcp(fd);
-    socket_ = MakePlainSocket(fd);
+    socket_ = MakeSocket(fd);
     if (connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0 &&
         errno != EINPROGRESS) {
       connect_error_ = std::strerror(errno);
@@ -121,7 +137,10 @@ void DialConnection::OnReady(uint32_t events) {
 void DialConnection::Read() {
   const IoResult result = socket_->Read(context_->read_buffer, context_->read_buffer_bytes);
   if (result.kind == IoResult::Kind::kBlocked) return;
-  if (result.kind == IoResult::Kind::kClosed) return Lose("the peer closed the connection");
+  if (result.kind == IoResult::Kind::kClosed) {
+    const std::string error = socket_->error();
+    return Lose(error.empty() ? "the peer closed the connection" : error);
+  }
   moved_ns_ = context_->loop->NowNs();
   Parse(std::string_view(context_->read_buffer, result.bytes));
 }
@@ -174,13 +193,22 @@ void DialConnection::FlushSoon() {
 }
 
 void DialConnection::Flush() {
-  if (!output_.empty()) {
+  IoResult result;
+  if (!socket_->established()) result = socket_->Write(nullptr, 0);
+  if (!output_.empty() || socket_->WaitsForWritable(ByteSocket::Output::kNone)) {
     const size_t before = output_.size();
-    const IoResult result = output_.WriteTo(socket_.get());
+    result = output_.WriteTo(socket_.get());
     if (output_.size() != before) moved_ns_ = context_->loop->NowNs();
-    if (result.kind == IoResult::Kind::kClosed) return Lose("the connection is broken");
   }
-  const uint32_t wanted = output_.empty() ? EPOLLIN : EPOLLIN | EPOLLOUT;
+  if (result.kind == IoResult::Kind::kClosed) {
+    // A TLS alert may wait to be read that tells more.
+    socket_->Read(context_->read_buffer, context_->read_buffer_bytes);
+    const std::string error = socket_->error();
+    return Lose(error.empty() ? "the connection is broken" : error);
+  }
+  const bool writes = socket_->WaitsForWritable(output_.empty() ? ByteSocket::Output::kNone
+                                                                : ByteSocket::Output::kWaiting);
+  const uint32_t wanted = writes ? EPOLLIN | EPOLLOUT : EPOLLIN;
   if (wanted != interest_) {
     interest_ = wanted;
     context_->loop->Change(socket_->fd(), interest_);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/bytes.h"
@@ -19,6 +20,7 @@
 #include "transport/http1_parser.h"
 #include "transport/mailbox.h"
 #include "transport/output_buffer.h"
+#include "transport/tls/tls_context.h"
 
 namespace quorate::transport {
 
@@ -28,9 +30,11 @@ struct DialContext {
   std::shared_ptr<Mailbox> mailbox;  // for look-ups; closed when the loop has ended
   char* read_buffer;
   size_t read_buffer_bytes;
+  std::shared_ptr<TlsContext> tls;  // for https URLs; may be null
 };
 
 struct PeerUrl {
+  enum class Scheme : uint8_t { kHttp, kHttps } scheme = Scheme::kHttp;
   std::string host;
   uint16_t port = 0;
   bool operator==(const PeerUrl&) const = default;
@@ -75,10 +79,11 @@ class DialConnection : public std::enable_shared_from_this<DialConnection> {
     sockaddr_storage storage;
     socklen_t size;
   };
-  DialConnection(const DialContext* context, int64_t idle_limit_ns, User* user)
-      : context_(context), idle_limit_ns_(idle_limit_ns), user_(user) {}
+  DialConnection(const DialContext* context, PeerUrl url, int64_t idle_limit_ns, User* user)
+      : context_(context), url_(std::move(url)), idle_limit_ns_(idle_limit_ns), user_(user) {}
 
-  void Start(const PeerUrl& url);
+  void Start();
+  std::unique_ptr<ByteSocket> MakeSocket(int fd) const;
   static std::vector<Address> Resolve(const PeerUrl& url, int flags);
   void OnResolved(std::vector<Address> addresses);
   void ConnectNext();
@@ -92,6 +97,7 @@ class DialConnection : public std::enable_shared_from_this<DialConnection> {
   void Lose(const std::string& reason);
 
   const DialContext* const context_;
+  const PeerUrl url_;
   const int64_t idle_limit_ns_;
   User* user_;  // null once closed
   std::vector<Address> addresses_;

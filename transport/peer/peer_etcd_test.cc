@@ -21,6 +21,7 @@
 #include "transport/peer/peer_identity.h"
 #include "transport/peer/peer_test_member.h"
 #include "transport/raw_peer.h"
+#include "transport/test_service.h"
 
 extern char** environ;
 
@@ -38,7 +39,10 @@ uint16_t FreePort() {
   return static_cast<uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
 }
 
-std::string Local(uint16_t port) { return "http://127.0.0.1:" + std::to_string(port); }
+std::string Local(uint16_t port) {
+  return (TestTls::IsSpokenAt(port) ? "https://127.0.0.1:" : "http://127.0.0.1:") +
+         std::to_string(port);
+}
 
 class Process {
  public:
@@ -234,16 +238,41 @@ TEST_CASE("a real etcd is voted for, followed and led through the links") {
   const uint16_t etcd_port = FreePort();
   const uint16_t client_port = FreePort();
   const uint16_t our_port = FreePort();
-  const Process etcd(
-      {kEtcd, "--name", "infra0", "--data-dir", folder.path() + "/data", "--listen-peer-urls",
-       Local(etcd_port), "--initial-advertise-peer-urls", Local(etcd_port), "--listen-client-urls",
-       Local(client_port), "--advertise-client-urls", Local(client_port), "--initial-cluster",
-       "infra0=" + Local(etcd_port) + ",infra1=" + Local(our_port)},
-      folder.path() + "/etcd.log");
+  const bool tls = GENERATE(false, true);
+  CAPTURE(tls);
+  const TestTls& certificates = TestTls::Get();
+  if (tls) {
+    TestTls::Speak(etcd_port);
+    TestTls::Speak(our_port);
+  }
+  std::vector<std::string> arguments = {
+      kEtcd,
+      "--name",
+      "infra0",
+      "--data-dir",
+      folder.path() + "/data",
+      "--listen-peer-urls",
+      Local(etcd_port),
+      "--initial-advertise-peer-urls",
+      Local(etcd_port),
+      "--listen-client-urls",
+      Local(client_port),
+      "--advertise-client-urls",
+      Local(client_port),
+      "--initial-cluster",
+      "infra0=" + Local(etcd_port) + ",infra1=" + Local(our_port)};
+  if (tls) {
+    arguments.insert(arguments.end(),
+                     {"--peer-cert-file", certificates.pair.cert_path, "--peer-key-file",
+                      certificates.pair.key_path, "--peer-trusted-ca-file",
+                      certificates.authority.ca_path(), "--peer-client-cert-auth"});
+  }
+  const Process etcd(arguments, folder.path() + "/etcd.log");
   const Members members = WaitForMembers(etcd_port, our_port);
   TestMember member(members.ours, [&](PeerLinksOptions* options) {
     options->cluster = members.cluster;
     options->listen.front().port = our_port;
+    if (tls) SpeakTls(options);
   });
   Follow(&member);
   REQUIRE(member.links().AddPeer(members.etcd, {Local(etcd_port)}).ok());

@@ -35,7 +35,9 @@ absl::StatusOr<std::vector<PeerUrl>> ParseUrls(const std::vector<std::string>& t
   for (const std::string& text : texts) {
     auto parsed = ParseEndpoint(text);
     if (!parsed.ok()) return parsed.status();
-    urls.push_back({parsed->first, parsed->second});
+    const bool https = parsed->scheme == Endpoint::Scheme::kHttps;
+    urls.push_back(
+        {https ? PeerUrl::Scheme::kHttps : PeerUrl::Scheme::kHttp, parsed->host, parsed->port});
   }
   if (urls.empty()) return absl::InvalidArgumentError("a peer without a URL");
   return urls;
@@ -44,6 +46,8 @@ absl::StatusOr<std::vector<PeerUrl>> ParseUrls(const std::vector<std::string>& t
 ServerOptions LoopOptions(const PeerLinksOptions& options) {
   ServerOptions loop_options;
   loop_options.clock = options.clock;
+  loop_options.tls = options.tls_listen;
+  loop_options.endpoint = "peer";
   return loop_options;
 }
 
@@ -72,7 +76,7 @@ struct PeerLinks::Impl final : public PeerDirectory {
   const HttpHandler& http() const override { return handler; }
   void WatchListeners();
   void UnwatchListeners();
-  void Accept(int fd);
+  void Accept(int fd, ListenAddress::Security security);
 
   // Stops it in its thread; destroyed when that turn has ended, no earlier: it may be in use.
   void Retire(std::shared_ptr<Peer> peer) {
@@ -120,7 +124,8 @@ PeerLinks::Impl::Impl(const PeerLinksOptions& the_options, PeerEvents* events,
   link.loop = loop;
   link.snapshot_loop = &snapshots;
   link.mailbox = std::make_shared<Mailbox>(loop, nullptr);
-  link.dial = {loop, link.mailbox, network.read_buffer(), network.read_buffer_bytes()};
+  link.dial = {loop, link.mailbox, network.read_buffer(), network.read_buffer_bytes(),
+               options.tls_dial};
   link.events = events;
 }
 
@@ -164,7 +169,8 @@ void PeerLinks::Impl::WatchListeners() {
   accepting = true;
   for (const Listener& listener : listeners) {
     for (const int fd : listener.fds()) {
-      loop->Watch(fd, EPOLLIN, [this, fd](uint32_t) { Accept(fd); });
+      loop->Watch(fd, EPOLLIN,
+                  [this, fd, security = listener.security()](uint32_t) { Accept(fd, security); });
     }
   }
 }
@@ -177,12 +183,12 @@ void PeerLinks::Impl::UnwatchListeners() {
   }
 }
 
-void PeerLinks::Impl::Accept(int fd) {
+void PeerLinks::Impl::Accept(int fd, ListenAddress::Security security) {
   for (int i = 0; i < kAcceptsPerTurn && accepting; ++i) {
     const int accepted = accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (accepted >= 0) {
       accept_failed = false;
-      network.Adopt(accepted, ListenAddress::Serve::kHttpOnly);
+      network.Adopt({accepted, ListenAddress::Serve::kHttpOnly, security});
       continue;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) return;

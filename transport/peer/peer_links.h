@@ -73,6 +73,9 @@ struct PeerLinksOptions {
   std::string min_cluster_version = "3.0.0";
   std::vector<std::string> advertise_urls;  // X-PeerURLs
   std::vector<ListenAddress> listen;        // HTTP/1.1 only, whatever `serve` says
+  // Of the listen addresses that are not plain, and of peers whose URL is https.
+  std::shared_ptr<TlsContext> tls_listen;
+  std::shared_ptr<TlsContext> tls_dial;
   // Per peer. A message that alone is larger passes when the queue is empty. Appends and forwarded
   // proposals may fill three quarters, the rest belongs to heartbeats, votes and answers.
   size_t queue_messages_max = 4096;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "transport/peer/address_check.h"
 
 namespace quorate::transport {
 namespace {
@@ -39,6 +40,25 @@ PeerSession::PeerSession(PeerDirectory* directory, ProtocolHost* host,
       received_ns_(directory->context().loop->NowNs()),
       self_(std::make_shared<PeerSession*>(this)) {
   ArmIdleTimer();
+  if (!info_->certificate.has_value()) return;
+  if (!info_->certificate->unconfirmed_names.empty()) ConfirmAddressOfPeer();
+}
+
+// Until it is known, what the peer says waits as behind a request that is not answered.
+void PeerSession::ConfirmAddressOfPeer() {
+  waiting_ = true;
+  std::weak_ptr<PeerSession*> session = self_;
+  ConfirmAddressLater(*info_->certificate, info_->mailbox, [session](const absl::Status& status) {
+    const auto alive = session.lock();
+    if (alive == nullptr) return;
+    PeerSession* const self = *alive;
+    self->waiting_ = false;
+    if (status.ok()) return self->Process();
+    LogWarn("rejected connection on peer endpoint", {{"remote-addr", self->info_->name},
+                                                     {"server-name", ""},
+                                                     {"error", std::string(status.message())}});
+    self->host_->AbortSoon();
+  });
 }
 
 void PeerSession::ArmIdleTimer() {

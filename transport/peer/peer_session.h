@@ -74,6 +74,7 @@ class PeerSession final : public Protocol, public StreamWriter {
   void CheckStream();
   void CheckSnapshot();
   void ArmIdleTimer();
+  void ConfirmAddressOfPeer();
 
   PeerDirectory* const directory_;
   ProtocolHost* const host_;

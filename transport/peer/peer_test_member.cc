@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "transport/test_service.h"
 
 namespace quorate::transport {
 namespace {
@@ -62,6 +63,12 @@ TestMember::TestMember(MemberId id, std::function<void(PeerLinksOptions*)> adjus
 TestMember::~TestMember() {
   ReleaseSnapshots();
   links_.reset();
+}
+
+void SpeakTls(PeerLinksOptions* options) {
+  options->listen.front().security = ListenAddress::Security::kTls;
+  options->tls_listen = TestTls::Get().server;
+  options->tls_dial = TestTls::Get().client;
 }
 
 void TestMember::Create() {

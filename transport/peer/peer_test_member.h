@@ -24,7 +24,10 @@ class TestMember final : public PeerEvents {
   ~TestMember() override;
 
   MemberId id() const { return options_.self; }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  std::string url() const {
+    const bool tls = options_.listen.front().security != ListenAddress::Security::kPlain;
+    return (tls ? "https://127.0.0.1:" : "http://127.0.0.1:") + std::to_string(port_);
+  }
   uint16_t port() const { return port_; }
   PeerLinks& links() { return *links_; }
   // The same member again, on the same port, knowing nobody.
@@ -79,6 +82,9 @@ class TestMember final : public PeerEvents {
   std::string snapshot_failure_;
   bool hold_snapshots_ = false;
 };
+
+// For TestMember: both ends speak TLS, each with a certificate of TestTls.
+void SpeakTls(PeerLinksOptions* options);
 
 // A port that accepts and does what a test tells it: never reads, or answers with given bytes.
 class RawListener {
