@@ -178,6 +178,7 @@ void MemberLife::BuildServices() {
   context_.ids = ids_.get();
   context_.peer_calls = inputs_.http;
   context_.leader_streams = &leader_streams_;
+  context_.peer_counters = &peer_counters_;
   context_.member = data_.identity.member;
   peer_http_ = server::MakePeerHttpHandler(&context_);
   server::AddKvService(&context_, &services_);

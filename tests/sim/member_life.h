@@ -88,6 +88,7 @@ class MemberLife {
   std::unique_ptr<server::ReplicaLoop> loop_;
   std::unique_ptr<server::IdGenerator> ids_;
   server::LeaderStreams leader_streams_;
+  server::PeerCounters peer_counters_;
   server::ServiceContext context_;
   transport::ServiceTable services_;
   transport::HttpHandler peer_http_;
