@@ -95,7 +95,12 @@ TEST_CASE("random damage at every page is found and crashes nothing") {
 TEST_CASE("what a page says of itself is checked, and the page is named with its offset") {
   Random random(TestSeed());
   const DamagedFile file(RandomState(random, 4000, 120));
-  for (uint64_t page = 3; page < file.pages(); ++page) {
+  // The pages that another one runs on into say nothing of themselves.
+  const auto next_of = [&](uint64_t page) {
+    const std::string_view at = std::string_view(file.good()).substr(page * kPageBytes);
+    return page + 1 + ParsePageHeader(at).overflow;
+  };
+  for (uint64_t page = 3; page < file.pages(); page = next_of(page)) {
     std::string bytes = file.good();
     bytes.replace(page * kPageBytes, kPageBytes, std::string(kPageBytes, '\0'));
     file.Put(bytes);
