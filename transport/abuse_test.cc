@@ -157,6 +157,13 @@ TEST_CASE("requests that break a stream are reset and the connection goes on") {
   twice.insert(twice.begin(), twice.front());
   HeaderFields two_lengths = good;
   two_lengths.insert(two_lengths.end(), 2, {"content-length", "9"});
+  HeaderFields no_authority = good;
+  no_authority.erase(no_authority.begin() + 3);
+  const auto changed = [&](size_t field, const char* value) {
+    HeaderFields fields = good;
+    fields[field].second = value;
+    return EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(fields));
+  };
   const std::string head = RequestHead(1, "/test.Echo/Hold");
   const std::vector<Malformed> cases = {
       {"a header name in capitals", with("Token", "x")},
@@ -164,6 +171,12 @@ TEST_CASE("requests that break a stream are reset and the connection goes on") {
       {"a pseudo header behind the others", with(":path", "/x")},
       {"an unknown pseudo header", with(":what", "x")},
       {"no :path", EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(no_path))},
+      {"neither :authority nor host",
+       EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(no_authority))},
+      {"a method that is no token", changed(0, "PO ST")},
+      {"a scheme that is none", changed(1, "1http")},
+      {"a path without a slash", changed(2, "test.Echo/Unary")},
+      {"a path with a blank", changed(2, "/test.Echo/Un ary")},
       {"te with something else than trailers", with("te", "gzip")},
       {"a pseudo header twice", EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(twice))},
       {"a line end in a value", with("token", "a\r\nb")},

@@ -2,7 +2,10 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include <algorithm>
 #include <charconv>
+
+#include "absl/strings/ascii.h"
 
 namespace quorate::transport {
 namespace {
@@ -18,6 +21,19 @@ bool NameAllowed(std::string_view name) {
   return nghttp2_check_header_name(Raw(name), name.size()) != 0;
 }
 
+// RFC 3986 §3.1.
+bool SchemeAllowed(std::string_view scheme) {
+  return !scheme.empty() && absl::ascii_isalpha(static_cast<unsigned char>(scheme.front())) &&
+         std::all_of(scheme.begin(), scheme.end(), [](unsigned char c) {
+           return absl::ascii_isalnum(c) || c == '+' || c == '-' || c == '.';
+         });
+}
+
+bool PathAllowed(std::string_view path) {
+  if (path.empty() || (path.front() != '/' && path != "*")) return false;
+  return nghttp2_check_path(Raw(path), path.size()) != 0;
+}
+
 bool IsHopByHop(std::string_view name) {
   return name == "connection" || name == "keep-alive" || name == "proxy-connection" ||
          name == "transfer-encoding" || name == "upgrade";
@@ -29,6 +45,7 @@ void HeadRules::Field(std::string_view name, std::string_view value) {
   if (!name.empty() && name.front() == ':') return PseudoField(name, value);
   regular_seen_ = true;
   if (!NameAllowed(name) || !ValueAllowed(value) || IsHopByHop(name)) broken_ = true;
+  if (name == "host") host_seen_ = true;
   if (name == "te" && value != "trailers") broken_ = true;
   if (name == "content-length") {
     uint64_t length = 0;
@@ -50,11 +67,13 @@ void HeadRules::PseudoField(std::string_view name, std::string_view value) {
     return;
   }
   *seen = true;
-  if (value.empty() && seen != &authority_seen_) broken_ = true;
+  if (seen == &method_seen_ && nghttp2_check_method(Raw(value), value.size()) == 0) broken_ = true;
+  if (seen == &scheme_seen_ && !SchemeAllowed(value)) broken_ = true;
+  if (seen == &path_seen_ && !PathAllowed(value)) broken_ = true;
 }
 
 bool HeadRules::WellFormed() const {
-  return !broken_ && method_seen_ && scheme_seen_ && path_seen_;
+  return !broken_ && method_seen_ && scheme_seen_ && path_seen_ && (authority_seen_ || host_seen_);
 }
 
 bool HeadRules::TrailerAllowed(std::string_view name, std::string_view value) {

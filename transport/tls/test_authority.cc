@@ -3,7 +3,6 @@
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
-#include <stdlib.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -12,12 +11,6 @@
 
 namespace quorate::transport {
 namespace {
-
-std::string MakeFolder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "quorate-tls-XXXXXX").string();
-  QR_CHECK(mkdtemp(pattern.data()) != nullptr);
-  return pattern;
-}
 
 // In one step: a server that looks meanwhile sees the old file or the new one.
 template <class Writer>
@@ -40,14 +33,10 @@ void AddExtension(X509* certificate, int nid, const std::string& value) {
 }  // namespace
 
 TestAuthority::TestAuthority()
-    : folder_(MakeFolder()),
-      key_(EVP_EC_gen("P-256"), EVP_PKEY_free),
-      certificate_(nullptr, X509_free) {
+    : key_(EVP_EC_gen("P-256"), EVP_PKEY_free), certificate_(nullptr, X509_free) {
   certificate_ = Make(key_.get(), {"test authority", "", 30}, true);
   WriteFile(ca_path(), [&](FILE* file) { return PEM_write_X509(file, certificate_.get()); });
 }
-
-TestAuthority::~TestAuthority() { std::filesystem::remove_all(folder_); }
 
 TestAuthority::Certificate TestAuthority::Make(EVP_PKEY* key, const Wanted& wanted,
                                                bool is_authority) const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/temp_dir.h"
 #include "transport/tls/tls_context.h"
 #include "transport/tls/tls_options.h"
 
@@ -26,11 +27,10 @@ class TestAuthority {
   };
 
   TestAuthority();
-  ~TestAuthority();
   TestAuthority(const TestAuthority&) = delete;
   TestAuthority& operator=(const TestAuthority&) = delete;
 
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  std::string path(const std::string& name) const { return folder_.path() + "/" + name; }
   std::string ca_path() const { return path("ca.pem"); }
   // Writes or replaces FILE.pem and FILE.key.
   Pair Issue(const std::string& file, const Wanted& wanted) const;
@@ -45,7 +45,7 @@ class TestAuthority {
   using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;
   Certificate Make(EVP_PKEY* key, const Wanted& wanted, bool is_authority) const;
 
-  const std::string folder_;
+  const TempDir folder_;
   const Key key_;
   Certificate certificate_;
 };
