@@ -49,6 +49,10 @@ class ClientStream {
   virtual ~ClientStream() = default;  // cancels if still open
   virtual void Send(Bytes message) = 0;
   virtual void HalfClose() = 0;
+  // The server is let send no more than the stream's window until Resume: what has left it by then
+  // still arrives.
+  virtual void Pause() {}
+  virtual void Resume() {}
   virtual void Cancel() = 0;
 };
 

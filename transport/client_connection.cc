@@ -127,8 +127,15 @@ struct ClientConnection::Callbacks {
 
   static int DataChunk(nghttp2_session* session, uint8_t, int32_t stream_id, const uint8_t* data,
                        size_t size, void* user_data) {
+    nghttp2_session_consume_connection(session, size);
     ClientCall* call = CallOf(session, stream_id);
-    if (call != nullptr) Self(user_data)->OnData(call, View(data, size));
+    if (call == nullptr) return 0;
+    if (call->paused) {
+      call->unconsumed_bytes += size;
+    } else {
+      nghttp2_session_consume_stream(session, stream_id, size);
+    }
+    Self(user_data)->OnData(call, View(data, size));
     return 0;
   }
 
@@ -187,6 +194,8 @@ const nghttp2_option* ClientConnection::Callbacks::Options() {
     QR_CHECK(nghttp2_option_new(&made) == 0);
     // Requests wait for the server's SETTINGS, so that none exceeds a limit it did not know of.
     nghttp2_option_set_peer_max_concurrent_streams(made, 0);
+    // A stream that is paused keeps its window shut; the connection's stays open for the others.
+    nghttp2_option_set_no_auto_window_update(made, 1);
     return made;
   }();
   return options;
@@ -590,7 +599,8 @@ void ClientConnection::Recycle(std::unique_ptr<ClientCall> call) {
   call->handle = nullptr;
   call->response = Bytes();
   call->have_response = call->have_status = call->half_closed = false;
-  call->deferred = call->http_ok = false;
+  call->deferred = call->http_ok = call->paused = false;
+  call->unconsumed_bytes = 0;
   call->status = RpcStatus();
   call->http_status.clear();
   call->queue.Clear();
@@ -630,6 +640,13 @@ void ClientConnection::HalfClose(ClientCall* call) {
   Continue(call);
 }
 
+void ClientConnection::Resume(ClientCall* call) {
+  call->paused = false;
+  nghttp2_session_consume_stream(session_, call->stream_id, call->unconsumed_bytes);
+  call->unconsumed_bytes = 0;
+  FlushSoon();
+}
+
 void ClientConnection::Cancel(ClientCall* call, RpcStatus status) {
   if (call->stream_id > 0) {
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, call->stream_id, NGHTTP2_CANCEL);
@@ -650,6 +667,14 @@ void ClientStreamHandle::Send(Bytes message) {
 
 void ClientStreamHandle::HalfClose() {
   if (call_ != nullptr) call_->connection->HalfClose(call_);
+}
+
+void ClientStreamHandle::Pause() {
+  if (call_ != nullptr) call_->paused = true;
+}
+
+void ClientStreamHandle::Resume() {
+  if (call_ != nullptr) call_->connection->Resume(call_);
 }
 
 void ClientStreamHandle::Cancel() {

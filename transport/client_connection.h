@@ -37,6 +37,8 @@ struct ClientCall {
   bool half_closed = false;  // nothing is sent after the queue
   bool deferred = false;     // nghttp2 waits for more to send
   bool http_ok = false;      // :status 200 was seen
+  bool paused = false;
+  size_t unconsumed_bytes = 0;  // received while paused: the window is that much smaller
   RpcStatus status;
   std::string http_status;
   SendQueue queue;
@@ -73,6 +75,7 @@ class ClientConnection {
                           ClientStreamHandle* handle);
   void Send(ClientCall* call, Bytes message);
   void HalfClose(ClientCall* call);
+  void Resume(ClientCall* call);
   // Ends the call now; its user is told `status`.
   void Cancel(ClientCall* call, RpcStatus status);
 
@@ -138,6 +141,8 @@ class ClientStreamHandle final : public ClientStream {
   ~ClientStreamHandle() override;
   void Send(Bytes message) override;
   void HalfClose() override;
+  void Pause() override;
+  void Resume() override;
   void Cancel() override;
 
  private:
