@@ -13,12 +13,14 @@
 #include "base/concerning.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "proxy/grpc_proxy_command.h"
 #include "server/config.h"
 #include "server/config_text.h"
 #include "server/flags.h"
 #include "server/gateway_command.h"
 #include "server/node.h"
 #include "server/sd_notify.h"
+#include "server/stop_signals.h"
 
 extern char** environ;
 
@@ -46,6 +48,10 @@ constexpr char kUsage[] = R"(Usage:
   quorate gateway start [flags]
       Hand TCP connections on to the members of a cluster; --help lists the flags.
 
+  quorate grpc-proxy start [flags]
+      Hand calls on to the members of a cluster, many clients' watches and reads as one; --help
+      lists the flags.
+
   quorate --version
   quorate --help
 
@@ -58,28 +64,6 @@ First steps:
 
 // What the process tells itself when its member was removed from the cluster.
 const int kRemovedSignal = SIGRTMIN;
-
-// Signals are taken by one thread that waits for them; everybody else has them blocked.
-sigset_t StopSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGQUIT);
-  sigaddset(&set, kRemovedSignal);
-  return set;
-}
-
-// As etcd: after a graceful stop the process ends by the signal it got (status 143 or 130), but
-// pid 1 just exits.
-[[noreturn]] void EndBySignal(int signal) {
-  if (getpid() == 1) _exit(0);
-  ::signal(signal, SIG_DFL);
-  sigset_t set = StopSignals();
-  sigprocmask(SIG_UNBLOCK, &set, nullptr);
-  raise(signal);
-  _exit(128 + signal);
-}
 
 void LogAcceptedWithoutEffect(const OptionValues& values) {
   for (const OptionSpec& spec : values.specs()) {
@@ -150,6 +134,9 @@ void NotifyInitDaemon() {
 int Main(int argc, char** argv) {
   const std::vector<std::string> args(argv, argv + argc);
   if (argc > 1 && args[1] == "gateway") return RunGatewayCommand({args.begin() + 2, args.end()});
+  if (argc > 1 && args[1] == "grpc-proxy") {
+    return proxy::RunGrpcProxyCommand({args.begin() + 2, args.end()});
+  }
   std::vector<std::string> environment;
   for (char** item = environ; *item != nullptr; ++item) environment.emplace_back(*item);
   ParsedCommandLine parsed{OptionValues(ServerOptionSpecs()), {}, false, false, false, ""};
@@ -182,7 +169,7 @@ int Main(int argc, char** argv) {
     LogWarn("failed to verify flags", {{"error", std::string(status.message())}});
     return 1;
   }
-  const sigset_t signals = StopSignals();
+  const sigset_t signals = StopSignals({kRemovedSignal});
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   signal(SIGUSR1, SIG_IGN);

@@ -2,6 +2,7 @@
 // which they are added; label values are escaped.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <span>
@@ -12,6 +13,14 @@
 #include "base/histogram.h"
 
 namespace quorate::server {
+
+// etcd's exponential buckets: `first` doubled `count - 1` times.
+template <size_t count>
+constexpr std::array<double, count> Doubling(double first) {
+  std::array<double, count> bounds{};
+  for (size_t i = 0; i < count; ++i, first *= 2) bounds[i] = first;
+  return bounds;
+}
 
 using Labels = std::initializer_list<std::pair<std::string_view, std::string_view>>;
 

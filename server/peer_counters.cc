@@ -12,12 +12,6 @@ using Type = MetricsText::Type;
 constexpr double kSecond = 1e9;
 
 // etcd's buckets: doubled from the first.
-template <size_t count>
-constexpr std::array<double, count> Doubling(double first) {
-  std::array<double, count> bounds{};
-  for (size_t i = 0; i < count; ++i, first *= 2) bounds[i] = first;
-  return bounds;
-}
 constexpr auto kRoundTripBounds = Doubling<16>(0.0001);
 constexpr auto kTransferBounds = Doubling<10>(0.1);
 

@@ -1,5 +1,9 @@
 #!/usr/bin/python3
-"""python3-etcd3 (Debian) against every backend: a client library nobody here wrote."""
+"""python3-etcd3 (Debian) against every backend: a client library nobody here wrote.
+
+usage: python_etcd3_test.py [BACKEND]...
+       python_etcd3_test.py --at PORT      what a proxy shall do as well, against what listens there
+"""
 
 import queue
 import sys
@@ -181,14 +185,22 @@ def compaction(client, server):
 SUITE = [keys_and_values, transactions, watches, leases, maintenance, compaction]
 
 
-def run(server):
-    client = etcd3.client(host="127.0.0.1", port=server.client_port)
-    for case in SUITE:
+def run(port, server, suite):
+    client = etcd3.client(host="127.0.0.1", port=port)
+    for case in suite:
         case(client, server)
     client.close()
 
 
-for backend in sys.argv[1:] or BACKENDS:
-    with Server(quorate_binary(), f"--backend={backend}") as server:
-        run(server)
-        print(f"python3-etcd3: backend {backend}: as expected")
+def main():
+    if sys.argv[1:2] == ["--at"]:
+        run(int(sys.argv[2]), None, [case for case in SUITE if case is not maintenance])
+        return
+    for backend in sys.argv[1:] or BACKENDS:
+        with Server(quorate_binary(), f"--backend={backend}") as server:
+            run(server.client_port, server, SUITE)
+            print(f"python3-etcd3: backend {backend}: as expected")
+
+
+if __name__ == "__main__":
+    main()

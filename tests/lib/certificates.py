@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 
 NAMES = "IP:127.0.0.1,DNS:localhost"
+NAMELESS = ""  # as a common name: there is none
 
 
 def run(*arguments):
@@ -94,7 +95,9 @@ class Authority:
         pair = Pair(self.path(f"{file or name}.pem"), self.path(f"{file or name}.key"))
         fresh = Pair(self.path("fresh.pem"), self.path("fresh.key"))
         request, extensions = self.path("fresh.csr"), self.path("fresh.ext")
-        run("req", *self._key(fresh.key), "-out", request, "-subj", f"/CN={common_name or name}")
+        name_in_it = name if common_name is None else common_name
+        run("req", *self._key(fresh.key), "-out", request, "-subj",
+            "/O=test" if name_in_it == NAMELESS else f"/CN={name_in_it}")
         with open(extensions, "w") as file_:
             file_.write("extendedKeyUsage=serverAuth,clientAuth\n")
             if names:
