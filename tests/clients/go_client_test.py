@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""etcd's Go client and its concurrency package (tests/clients/go) against every backend.
+"""etcd's Go client and the packages beside it (tests/clients/go) against every backend.
 
 The suite is built from pinned modules where Go is installed. It is skipped, with the reason, where
 Go or the modules cannot be had.
@@ -9,34 +9,24 @@ usage: go_client_test.py [--backend NAME]... [--peer PATH]     a peer: a real et
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent / "lib"), str(HERE / "suites")]
+from parts import parts_of  # noqa: E402
 from servers import BACKENDS, Server, quorate_binary  # noqa: E402
+from toolchains import CannotBeHad, go  # noqa: E402
 
-SOURCE = Path(__file__).resolve().parent / "go"
+OF_A_CLUSTER = ("members", "failover")
 
 
-def build(folder):
-    """The suite's program, or None and the reason."""
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin:/usr/lib/go/bin")
-    if go is None:
-        return None, "Go is not installed"
-    program = os.path.join(folder, "clientsuite")
-    done = subprocess.run([go, "build", "-o", program, "."], cwd=SOURCE, capture_output=True,
-                          text=True, check=False, env={**os.environ, "GOTOOLCHAIN": "local"})
-    if done.returncode == 0:
-        return program, ""
-    text = done.stderr.strip()
-    for cause in ("dial tcp", "no such host", "connection refused", "GOPROXY", "go.mod requires go",
-                  "requires go >="):
-        if cause in text:
-            return None, f"the modules cannot be had: {text.splitlines()[-1]}"
-    raise AssertionError(f"the suite does not compile:\n{text}")
+def run(program, server):
+    parts = [part for part in parts_of("plain") if part not in OF_A_CLUSTER]
+    environment = {**os.environ, "QUORATE_ENDPOINTS": server.endpoint, "QUORATE_MODE": "plain",
+                   "QUORATE_PARTS": ",".join(parts)}
+    return subprocess.run(program, env=environment, check=False).returncode
 
 
 def main():
@@ -44,20 +34,20 @@ def main():
     parser.add_argument("--backend", choices=BACKENDS, action="append")
     parser.add_argument("--peer")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="quorate-go-") as folder:
-        program, why = build(folder)
-        if program is None:
-            print(f"SKIPPED: {why}")
-            return 77
-        runs = [(arguments.peer, [])] if arguments.peer else [
-            (quorate_binary(), [f"--backend={backend}"])
-            for backend in arguments.backend or BACKENDS]
-        for binary, flags in runs:
-            print(f"{binary} {' '.join(flags)}", flush=True)
-            with Server(binary, *flags) as server:
-                if subprocess.run([program, server.endpoint], check=False).returncode != 0:
-                    print(server.log_tail(2000))
-                    return 1
+    try:
+        program, version = go()
+    except CannotBeHad as why:
+        print(f"SKIPPED: {why}")
+        return 77
+    runs = [(arguments.peer, [])] if arguments.peer else [
+        (quorate_binary(), [f"--backend={backend}"])
+        for backend in arguments.backend or BACKENDS]
+    for binary, flags in runs:
+        print(f"{version}: {binary} {' '.join(flags)}", flush=True)
+        with Server(binary, *flags) as server:
+            if run(program, server) != 0:
+                print(server.log_tail(2000))
+                return 1
     return 0
 
 
