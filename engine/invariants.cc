@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "base/status_util.h"
 #include "base/text.h"
+#include "engine/auth/auth_store.h"
 #include "engine/engine_impl.h"
 #include "engine/mvcc/compaction_marks.h"
 #include "engine/mvcc/window.h"
@@ -202,6 +203,29 @@ absl::Status CheckBackend(const EngineImpl& engine) {
   return absl::OkStatus();
 }
 
+absl::Status CheckAuth(const AuthStore& auth) {
+  if (auth.enabled() && !auth.HasRole(kRootUser, kRootRole)) {
+    return Broken("permissions are asked for and nobody is root");
+  }
+  for (const auto& [name, user] : auth.users()) {
+    for (const std::string& role : user.roles()) {
+      if (role != kRootRole && auth.FindRole(role) == nullptr) {
+        return Broken("user ", Named(name), " has role ", Named(role), ", which is not there");
+      }
+    }
+    if (!std::is_sorted(user.roles().begin(), user.roles().end())) {
+      return Broken("the roles of user ", Named(name), " are not in order");
+    }
+  }
+  const auto by_key = [](const auto& a, const auto& b) { return a.key() < b.key(); };
+  for (const auto& [name, role] : auth.roles()) {
+    if (!std::is_sorted(role.keypermission().begin(), role.keypermission().end(), by_key)) {
+      return Broken("the permissions of role ", Named(name), " are not in order");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckEverything(const EngineImpl& engine) {
   engine.store().index().Verify();
   engine.store().window().Verify();
@@ -209,6 +233,7 @@ absl::Status CheckEverything(const EngineImpl& engine) {
   QR_RETURN_IF_ERROR(CheckEntries(engine));
   QR_RETURN_IF_ERROR(CheckHistory(engine.store()));
   QR_RETURN_IF_ERROR(CheckLeases(engine));
+  QR_RETURN_IF_ERROR(CheckAuth(engine.auth()));
   return CheckBackend(engine);
 }
 
@@ -222,17 +247,20 @@ EngineInvariants::Seen EngineInvariants::See(const Engine& engine) {
           .physically_compacted = engine.PhysicallyCompacted(),
           .live_keys = engine.live_keys(),
           .leases = Inside(engine).leases().size(),
+          .auth_revision = engine.auth().revision(),
           .counters = engine.counters()};
 }
 
 absl::Status EngineInvariants::Change(const Seen& before, const Seen& now) {
   if (now.applied < before.applied || now.term < before.term || now.revision < before.revision ||
-      now.compacted < before.compacted || now.physically_compacted < before.physically_compacted) {
+      now.compacted < before.compacted || now.physically_compacted < before.physically_compacted ||
+      now.auth_revision < before.auth_revision) {
     return Broken("went back: applied ", before.applied.value(), " -> ", now.applied.value(),
                   ", term ", before.term.value(), " -> ", now.term.value(), ", revision ",
                   before.revision, " -> ", now.revision, ", compacted ", before.compacted, " -> ",
                   now.compacted, ", physically ", before.physically_compacted, " -> ",
-                  now.physically_compacted);
+                  now.physically_compacted, ", auth revision ", before.auth_revision, " -> ",
+                  now.auth_revision);
   }
   const uint64_t applied = now.applied.value() - before.applied.value();
   if (static_cast<uint64_t>(now.revision - before.revision) > applied) {
@@ -240,8 +268,8 @@ absl::Status EngineInvariants::Change(const Seen& before, const Seen& now) {
                   now.revision);
   }
   if (applied == 0 && (now.compacted != before.compacted || now.live_keys != before.live_keys ||
-                       now.leases != before.leases)) {
-    return Broken("without an entry, compaction, keys or leases changed");
+                       now.leases != before.leases || now.auth_revision != before.auth_revision)) {
+    return Broken("without an entry, compaction, keys, leases or auth tables changed");
   }
   if (now.revision == before.revision && now.live_keys != before.live_keys) {
     return Broken("keys came or went without a revision");

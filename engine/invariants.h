@@ -5,7 +5,8 @@
 // right; every record that the index names is in window or backend, with the key, revision and
 // fields that the index has; the history above the compaction has no gap; below it, once it is
 // done, there is nothing but live records and tombstones of the compacted revision; leases and
-// their keys name each other both ways; what the backend says of itself is not ahead of the engine.
+// their keys name each other both ways; while permissions are asked for there is a root, and users
+// have no roles that are not there; what the backend says of itself is not ahead of the engine.
 // From look to look: indexes, revisions, marks and counters never go back; an entry moves the
 // revision by one at most; what is not applied changes nothing.
 #pragma once
@@ -36,7 +37,7 @@ class EngineInvariants {
     LogIndex applied;
     Term term;
     int64_t revision = 0, compacted = 0, physically_compacted = 0;
-    uint64_t live_keys = 0, leases = 0;
+    uint64_t live_keys = 0, leases = 0, auth_revision = 0;
     Engine::Counters counters;
   };
   static Seen See(const Engine& engine);

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
-"""Runs the fuzz targets of a build for some time each, side by side on all cores.
+"""Runs the fuzz targets of a build for some CPU time each, side by side on all cores.
 
 A target begins with its kept inputs (tests/fuzz/corpus/NAME) and with what earlier runs on this machine
 found worth keeping (FUZZ_BUILD/corpus/NAME). An input that ends a target is a finding: it is left in
 FUZZ_BUILD/findings and the command to see it again is printed. --keep makes the kept inputs anew, as few as
-reach the same code.
+reach the same code. --record adds what was run to tests/fuzz/hours.tsv.
 
-usage: fuzz.py [--build FOLDER] [--seconds N] [--seed N] [--keep] [NAME...]
+usage: fuzz.py [--build FOLDER] [--seconds N] [--seed N] [--keep] [--record] [NAME...]
 """
 
 import argparse
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +25,8 @@ KEPT = ROOT / "tests" / "fuzz" / "corpus"
 INPUT_BYTES_MAX = 4096
 RSS_MIB_MAX = 2048
 SECONDS_PER_INPUT_MAX = 60  # a hang; the machine may be busy
+SLICE_SECONDS_MIN, SLICE_SECONDS_MAX = 5, 300  # of one run; so often progress is told
+HOURS = ROOT / "tests" / "fuzz" / "hours.tsv"
 
 
 class Target:
@@ -37,25 +40,40 @@ class Target:
         self.findings.mkdir(parents=True, exist_ok=True)
 
     def fuzz(self, seconds, seed):
-        """Returns whether nothing was found, and a line that says what was done."""
+        """Yields (CPU seconds, inputs, edges, finding or None) after each of the runs that fill `seconds`."""
+        used = 0.0
+        while used < seconds:
+            wall = min(max(int(seconds - used), SLICE_SECONDS_MIN), SLICE_SECONDS_MAX)
+            cpu, inputs, edges, finding = self.run(wall, seed)
+            used += cpu
+            seed += 1
+            yield cpu, inputs, edges, finding
+            if finding:
+                return
+
+    def run(self, wall_seconds, seed):
         command = [
-            self.program, f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={INPUT_BYTES_MAX}",
+            self.program, f"-max_total_time={wall_seconds}", f"-seed={seed}", f"-max_len={INPUT_BYTES_MAX}",
             f"-rss_limit_mb={RSS_MIB_MAX}", f"-timeout={SECONDS_PER_INPUT_MAX}",
             f"-artifact_prefix={self.findings}/{self.name}-", "-print_final_stats=1",
             self.grown, self.kept,
         ]
-        result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        log = result.stderr
+        with tempfile.TemporaryFile() as output:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=output)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            output.seek(0)
+            log = output.read().decode(errors="replace")
         executed = re.search(r"number_of_executed_units: (\d+)", log)
         covered = re.findall(r"cov: (\d+)", log)
-        line = (f"{self.name:14} {executed.group(1) if executed else '?':>10} inputs  "
-                f"{covered[-1] if covered else '?':>6} edges")
-        if result.returncode == 0:
-            return True, line
-        artifact = re.search(r"Test unit written to (\S+)", log)
-        again = f"see it again: {self.program} {artifact.group(1)}" if artifact else "no input was left"
-        tail = "\n".join(log.splitlines()[-60:])
-        return False, f"{line}  FOUND (seed {seed})\n{tail}\n{again}"
+        finding = None
+        if process.returncode != 0:
+            artifact = re.search(r"Test unit written to (\S+)", log)
+            again = f"see it again: {self.program} {artifact.group(1)}" if artifact else "no input was left"
+            tail = "\n".join(log.splitlines()[-60:])
+            finding = f"{self.name} FOUND (seed {seed})\n{tail}\n{again}"
+        return (usage.ru_utime + usage.ru_stime, int(executed.group(1)) if executed else 0,
+                int(covered[-1]) if covered else 0, finding)
 
     def keep(self):
         """As few inputs as reach what all of them reach take the place of the kept ones."""
@@ -73,13 +91,33 @@ class Target:
         return len(list(self.kept.iterdir()))
 
 
+RECORDING = threading.Lock()
+
+
+def record(name, cpu, inputs, edges, found):
+    """Adds one run to what this target ran at this commit."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True,
+                            check=True).stdout.strip()
+    with RECORDING:
+        head, *lines = HOURS.read_text().splitlines()
+        rows = {}
+        for line in lines:
+            of_target, at, *numbers = line.split("\t")
+            rows[of_target, at] = [int(number) for number in numbers]
+        before = rows.get((name, commit), [0, 0, 0, 0])
+        rows[name, commit] = [before[0] + round(cpu), before[1] + inputs, max(before[2], edges), before[3] + found]
+        text = "\n".join([head] + ["\t".join(map(str, [*key, *numbers])) for key, numbers in sorted(rows.items())])
+        HOURS.write_text(text + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", type=Path, default=ROOT / "build" / "fuzz")
-    parser.add_argument("--seconds", type=int, default=60, help="for each target (default %(default)s)")
+    parser.add_argument("--seconds", type=int, default=60, help="of CPU time for each target (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--keep", action="store_true", help="then make tests/fuzz/corpus anew")
+    parser.add_argument("--record", action="store_true", help="add what was run to tests/fuzz/hours.tsv")
     parser.add_argument("names", nargs="*", metavar="NAME", help="targets (default: all)")
     arguments = parser.parse_args()
     targets = [Target(program, arguments.build)
@@ -90,13 +128,20 @@ def main():
         print(f"fuzz.py: no target {', '.join(sorted(unknown))}; there are: {known}", file=sys.stderr)
         return 2
     targets = [target for target in targets if not arguments.names or target.name in arguments.names]
-    clean = 0
+    def fuzz(target):
+        cpu, inputs, edges = 0.0, 0, 0
+        for used, executed, covered, finding in target.fuzz(arguments.seconds, arguments.seed):
+            cpu, inputs, edges = cpu + used, inputs + executed, max(edges, covered)
+            print(f"{target.name:14} {cpu:6.0f} CPU s {inputs:>10} inputs  {edges:>6} edges", flush=True)
+            if arguments.record:
+                record(target.name, used, executed, covered, finding is not None)
+            if finding:
+                print(finding, flush=True)
+                return False
+        return True
+
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        runs = [pool.submit(target.fuzz, arguments.seconds, arguments.seed) for target in targets]
-        for run in concurrent.futures.as_completed(runs):
-            ok, line = run.result()
-            print(line, flush=True)
-            clean += ok
+        clean = sum(pool.map(fuzz, targets))
     if arguments.keep:
         for target in targets:
             print(f"{target.name:14} {target.keep()} inputs kept")

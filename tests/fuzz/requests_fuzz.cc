@@ -1,17 +1,21 @@
-// Every request of the KV, Lease and Maintenance services that changes state, as bytes: what its
-// check lets through is applied to an engine as a log entry; bytes that the check refuses are
-// applied too, since a log may hold what an older version let through. The engine's invariants must
-// hold. Input: any number of (kind, length, bytes).
+// Every request that a log entry may carry, as bytes: what its check lets through is applied to an
+// engine as an entry, of root or of nobody; bytes that the check refuses are applied too, since a
+// log may hold what an older version let through. The engine's invariants must hold. Input: any
+// number of (kind, whose, length, bytes).
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backends/kv/kv_backend.h"
 #include "base/allocator.h"
 #include "base/check.h"
 #include "base/fault_file_env.h"
+#include "engine/auth/auth_store.h"
 #include "engine/engine.h"
 #include "engine/invariants.h"
+#include "google/protobuf/descriptor.h"
 #include "proto/etcdserverpb.pb.h"
+#include "proto/raft_internal.pb.h"
 #include "tests/fuzz/fuzz_input.h"
 
 namespace {
@@ -19,6 +23,7 @@ namespace {
 using namespace quorate;  // NOLINT: a program of one file
 using engine::Engine;
 using etcdserverpb::InternalRaftRequest;
+using google::protobuf::FieldDescriptor;
 
 class World {
  public:
@@ -49,6 +54,11 @@ class World {
     QR_CHECK_MSG(status.ok(), std::string(status.message()));
   }
 
+  void SignAsRoot(InternalRaftRequest* entry) const {
+    entry->mutable_header()->set_username(engine::kRootUser);
+    entry->mutable_header()->set_auth_revision(engine_->auth().revision());
+  }
+
   void Read(const etcdserverpb::RangeRequest& request) {
     if (Engine::CheckRange(request).ok()) engine_->Range(request);
     if (Engine::CheckRangeStream(request).ok()) engine_->RangeStream(request);
@@ -65,39 +75,43 @@ class World {
   engine::EngineInvariants invariants_;
 };
 
-void TakeRequest(World* world, uint8_t kind, std::string_view bytes) {
-  const std::string text(bytes);
-  InternalRaftRequest entry;
-  switch (kind % 8) {
-    case 0:
-      return world->Apply(text, EntryType::kNormal);
-    case 1:
-      return world->Apply(text, EntryType::kConfChange);
-    case 2: {
-      etcdserverpb::RangeRequest request;
-      if (request.ParseFromString(text)) world->Read(request);
-      return;
+// What an entry may carry: every message of InternalRaftRequest but its header.
+std::vector<const FieldDescriptor*> EntryKinds() {
+  std::vector<const FieldDescriptor*> kinds;
+  const auto* type = InternalRaftRequest::descriptor();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const FieldDescriptor* field = type->field(i);
+    if (field->message_type() != nullptr &&
+        field->number() != InternalRaftRequest::kHeaderFieldNumber) {
+      kinds.push_back(field);
     }
-    case 3:
-      if (!entry.mutable_put()->ParseFromString(text)) return;
-      Engine::CheckPut(entry.put());
-      break;
-    case 4:
-      if (!entry.mutable_delete_range()->ParseFromString(text)) return;
-      Engine::CheckDeleteRange(entry.delete_range());
-      break;
-    case 5:
-      if (!entry.mutable_txn()->ParseFromString(text)) return;
-      if (!Engine::CheckTxn(entry.txn(), 128).ok()) return;
-      world->Read(entry.txn());
-      break;
-    case 6:
-      if (!entry.mutable_compaction()->ParseFromString(text)) return;
-      break;
-    default:
-      if (!entry.mutable_lease_grant()->ParseFromString(text)) return;
-      break;
   }
+  return kinds;
+}
+
+// Whether a service would have it written to the log.
+bool IsLetThrough(const InternalRaftRequest& entry) {
+  if (entry.has_put()) Engine::CheckPut(entry.put());
+  if (entry.has_delete_range()) Engine::CheckDeleteRange(entry.delete_range());
+  return !entry.has_txn() || Engine::CheckTxn(entry.txn(), 128).ok();
+}
+
+void TakeRequest(World* world, uint8_t kind, bool as_root, std::string_view bytes) {
+  static const auto* const kinds = new std::vector<const FieldDescriptor*>(EntryKinds());
+  const std::string text(bytes);
+  const size_t which = kind % (3 + kinds->size());
+  if (which == 0) return world->Apply(text, EntryType::kNormal);
+  if (which == 1) return world->Apply(text, EntryType::kConfChange);
+  if (which == 2) {
+    etcdserverpb::RangeRequest request;
+    if (request.ParseFromString(text)) world->Read(request);
+    return;
+  }
+  InternalRaftRequest entry;
+  auto* request = entry.GetReflection()->MutableMessage(&entry, (*kinds)[which - 3]);
+  if (!request->ParseFromString(text) || !IsLetThrough(entry)) return;
+  if (entry.has_txn()) world->Read(entry.txn());
+  if (as_root) world->SignAsRoot(&entry);
   Engine::QuotaCost(entry);
   world->Apply(entry.SerializeAsString(), EntryType::kNormal);
 }
@@ -109,7 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   World world;
   while (!input.empty()) {
     const uint8_t kind = input.Byte();
-    TakeRequest(&world, kind, input.Part());
+    const bool as_root = input.Byte() % 2 == 1;
+    TakeRequest(&world, kind, as_root, input.Part());
   }
   return 0;
 }

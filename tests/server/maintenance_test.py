@@ -179,8 +179,9 @@ def limits(backend):
         assert refusal(client.KV.Txn, etcd.TxnRequest(success=[put] * 3)) == (
             grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: too many operations in txn request")
         client.KV.Put(etcd.PutRequest(key=b"a", value=b"x" * 1900))
-        log = server.log_tail(1 << 30)
-        assert "acknowledged writes WILL be lost" in log and '"msg":"request stats"' in log
+        assert "acknowledged writes WILL be lost" in server.log_tail(1 << 30)
+        # The line follows the answer.
+        wait_for(lambda: '"msg":"request stats"' in server.log_tail(1 << 30), "the slow request's line")
         stop = threading.Event()
 
         def requests():

@@ -13,13 +13,6 @@ using Outcome = Operation::Outcome;
 constexpr int kKeysPerGroup = 3;
 constexpr int64_t kRetryAfterNs = 100 * kNanosPerMilli;
 
-// Codes that say that nothing happened: bad or unfitting requests. All others may come after it
-// did.
-bool SaysNothingHappened(transport::RpcCode code) {
-  return code == transport::RpcCode::kInvalidArgument || code == transport::RpcCode::kNotFound ||
-         code == transport::RpcCode::kFailedPrecondition || code == transport::RpcCode::kOutOfRange;
-}
-
 void ClearHeaders(etcdserverpb::ResponseOp* response) {
   if (response->has_response_range()) response->mutable_response_range()->clear_header();
   if (response->has_response_put()) response->mutable_response_put()->clear_header();
@@ -106,6 +99,11 @@ Wire WireOf(const InternalRaftRequest& request) {
 }
 
 }  // namespace
+
+bool SaysNothingHappened(transport::RpcCode code) {
+  return code == transport::RpcCode::kInvalidArgument || code == transport::RpcCode::kNotFound ||
+         code == transport::RpcCode::kFailedPrecondition || code == transport::RpcCode::kOutOfRange;
+}
 
 void RunOperation(ClientWorld* world, Place client, Member* member, InternalRaftRequest request,
                   Operation::Read read, std::function<void(size_t place)> done) {

@@ -26,6 +26,10 @@ struct ClientWorld {
   bool stopping = false;  // no new operations
 };
 
+// Codes that say that nothing happened: bad or unfitting requests. All others may come after it
+// did.
+bool SaysNothingHappened(transport::RpcCode code);
+
 // Sends `request` to `member` and keeps the operation in the history. `done` gets its place there.
 void RunOperation(ClientWorld* world, Place client, Member* member,
                   etcdserverpb::InternalRaftRequest request, Operation::Read read,

@@ -186,6 +186,7 @@ void MemberLife::BuildServices() {
   server::AddLeaseService(&context_, &services_);
   server::AddMaintenanceService(&context_, &services_);
   server::AddClusterService(&context_, &services_);
+  server::AddAuthService(&context_, &services_);
 }
 
 }  // namespace quorate::sim

@@ -106,6 +106,7 @@ Plan DrawPlan(uint64_t seed, const PlanWishes& wishes, Random* random) {
   plan.readers = OneOf<uint32_t>(random, {0, 1, 2});
   plan.watchers = static_cast<uint32_t>(random->Between(1, 3));
   plan.lessees = static_cast<uint32_t>(random->Between(1, 2));
+  plan.administrators = static_cast<uint32_t>(random->Between(0, 2));
   plan.think_ns_max = OneOf<int64_t>(random, {20 * kMilli, 100 * kMilli, 400 * kMilli});
   plan.safety_ns = random->Between(10, 40) * 1000 * kMilli;
   if (wishes.safety_ns != 0) plan.safety_ns = wishes.safety_ns;
@@ -131,7 +132,7 @@ Plan DrawPlan(uint64_t seed, const PlanWishes& wishes, Random* random) {
 
 std::string Plan::ToText() const {
   return StrCat("members=", members, " spares=", spares, " clients=", clients, " readers=", readers,
-                " watchers=", watchers, " lessees=", lessees,
+                " watchers=", watchers, " lessees=", lessees, " administrators=", administrators,
                 " safety=", safety_ns / kNanosPerSecond, "s allocator=", config.allocator,
                 " batch=", config.batch_entries_max, "/", config.batch_bytes_max, "/",
                 config.batch_linger_ns, "ns log=", config.log_sync, "/", config.log_segment_bytes,

@@ -41,6 +41,7 @@ struct Plan {
   uint32_t readers = 0;  // clients that only read
   uint32_t watchers = 2;
   uint32_t lessees = 1;
+  uint32_t administrators = 1;
   int64_t think_ns_max = 0;  // between a client's operations
   int64_t safety_ns = 0;     // with faults
   int64_t round_ns_max = 0;  // between the nemesis' rounds

@@ -74,6 +74,9 @@ World::World(const Plan& plan, Kernel* kernel)
   for (uint32_t i = 0; i < plan.lessees; ++i) {
     lessees_.push_back(std::make_unique<LeaseClient>(&client_world_, place++));
   }
+  for (uint32_t i = 0; i < plan.administrators; ++i) {
+    administrators_.push_back(std::make_unique<AuthClient>(&client_world_, place++));
+  }
 }
 
 // A member that ends still speaks to its judge.
@@ -354,6 +357,7 @@ void World::StartAll() {
   for (const auto& client : clients_) client->Start();
   for (const auto& watcher : watchers_) watcher->Start();
   for (const auto& lessee : lessees_) lessee->Start();
+  for (const auto& administrator : administrators_) administrator->Start();
 }
 
 // Runs until `holds`, asking now and then; false = not within the bound.
@@ -473,6 +477,17 @@ void World::RunLiveness() {
   kernel_->RunUntil(kernel_->now_ns() + kCalmNs);
 }
 
+void World::CheckAuthAtRest(Member& member, std::set<uint64_t>* revisions) {
+  const engine::AuthStore& store = member.life().engine().auth();
+  for (const auto& administrator : administrators_) {
+    if (const std::string wrong = administrator->Judge(store); !wrong.empty()) {
+      Fail(StrCat("member ", member.place(), ": ", wrong));
+    }
+  }
+  revisions->insert(store.revision());
+  if (revisions->size() > 1) Fail("members differ in the revision of their auth tables");
+}
+
 // All members stand still: what they hold is the same, and what the model holds.
 void World::CheckAtRest() {
   const StoreModel& model = truth_.model();
@@ -482,11 +497,13 @@ void World::CheckAtRest() {
   const std::string expected = model.RangeAt(everything, model.revision()).SerializeAsString();
   everything.set_serializable(true);
   std::map<std::string, Place> hashes;
+  std::set<uint64_t> auth_revisions;
   size_t answers = 0;
   size_t asked = 0;
   for (const auto& owned : members_) {
     Member* member = owned.get();
     if (IsLost(member) || !IsMember(*member)) continue;
+    CheckAuthAtRest(*member, &auth_revisions);
     asked += 2;
     caller_.Call(operator_place(), member, "/etcdserverpb.KV/Range", everything.SerializeAsString(),
                  kClientTimeoutNs, [&, member](const CallResult& result) {

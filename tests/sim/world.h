@@ -13,6 +13,7 @@
 
 #include "consensus/invariants.h"
 #include "engine/invariants.h"
+#include "tests/sim/auth_client.h"
 #include "tests/sim/caller.h"
 #include "tests/sim/check/history.h"
 #include "tests/sim/check/truth.h"
@@ -99,6 +100,7 @@ class World final : public Judge {
   bool Until(int64_t bound_ns, const std::function<bool()>& holds);
   bool WriteSomething(int64_t bound_ns);
   bool AllCaughtUp();
+  void CheckAuthAtRest(Member& member, std::set<uint64_t>* revisions);
   void CheckAtRest();
   void JudgeHistory(int64_t quiet_since_ns);
   void CountHistory();
@@ -115,6 +117,7 @@ class World final : public Judge {
   std::vector<std::unique_ptr<KvClient>> clients_;
   std::vector<std::unique_ptr<WatchClient>> watchers_;
   std::vector<std::unique_ptr<LeaseClient>> lessees_;
+  std::vector<std::unique_ptr<AuthClient>> administrators_;
   std::vector<Entry> entries_;  // committed, by index
   std::vector<Memory> memories_;
   consensus::RaftInvariants raft_;
