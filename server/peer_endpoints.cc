@@ -133,6 +133,23 @@ void Renew(ServiceContext* context, const HttpRequest& request, ReplyFn reply) {
   });
 }
 
+using TimeToLiveFn = std::function<void(const Error&, const engine::Lessor::TimeToLive&, Replica&)>;
+
+TimeToLiveFn TimeToLiveReply(int64_t id, ReplyFn reply) {
+  return [id, reply = std::move(reply)](const Error& error, const engine::Lessor::TimeToLive& lease,
+                                        Replica& then) {
+    if (!error.ok()) return reply(LeaseRefusal(then));
+    if (lease.ttl_seconds < 0) return reply(Text(404, "lease not found"));
+    leasepb::LeaseInternalResponse response;
+    auto* answer = response.mutable_leasetimetoliveresponse();
+    answer->set_id(id);
+    answer->set_ttl(lease.ttl_seconds);
+    answer->set_grantedttl(lease.granted_ttl_seconds);
+    for (const std::string& key : lease.keys) answer->add_keys(key);
+    reply(LeaseAnswer(response));
+  };
+}
+
 void TimeToLive(ServiceContext* context, const HttpRequest& request, ReplyFn reply) {
   leasepb::LeaseInternalRequest wrapped;
   if (!wrapped.ParseFromString(request.body)) {
@@ -141,19 +158,20 @@ void TimeToLive(ServiceContext* context, const HttpRequest& request, ReplyFn rep
   context->loop->Run([context, question = wrapped.leasetimetoliverequest(),
                       reply](Replica& replica) {
     if (!replica.engine().lessor().primary()) return reply(Text(400, "not a primary lessor"));
-    AskTimeToLive(*context, replica, question, context->clock->MonotonicNs() + kLeaseWaitNs,
-                  [id = question.id(), reply](
-                      const Error& error, const engine::Lessor::TimeToLive& lease, Replica& then) {
-                    if (!error.ok()) return reply(LeaseRefusal(then));
-                    if (lease.ttl_seconds < 0) return reply(Text(404, "lease not found"));
-                    leasepb::LeaseInternalResponse response;
-                    auto* answer = response.mutable_leasetimetoliveresponse();
-                    answer->set_id(id);
-                    answer->set_ttl(lease.ttl_seconds);
-                    answer->set_grantedttl(lease.granted_ttl_seconds);
-                    for (const std::string& key : lease.keys) answer->add_keys(key);
-                    reply(LeaseAnswer(response));
-                  });
+    const int64_t give_up_ns = context->clock->MonotonicNs() + kLeaseWaitNs;
+    // The member that asks may have applied, and told its client of, what is not applied here yet:
+    // a leader whose disk is slow commits by the others' before it applies.
+    Read read;
+    read.deadline_ns = give_up_ns;
+    read.fail = [context, reply](const Error&) {
+      context->loop->Run([reply](Replica& then) { reply(LeaseRefusal(then)); });
+    };
+    read.run = [context, question, give_up_ns, reply](engine::Engine&) {
+      context->loop->Run([context, question, give_up_ns, reply](Replica& then) {
+        AskTimeToLive(*context, then, question, give_up_ns, TimeToLiveReply(question.id(), reply));
+      });
+    };
+    replica.ReadState(std::move(read));
   });
 }
 

@@ -193,7 +193,38 @@ def without_a_leader(backend):
         client.close()
 
 
+def leases_while_the_leader_lags(backend):
+    """What a follower acknowledged is in what it then says of a lease, although the leader, whose disk
+    is busy and which has to be asked, may have applied less."""
+    with Cluster(3, backend=backend) as cluster:
+        leader, done = cluster.leader(), threading.Event()
+
+        def busy():
+            client = cluster.new_client(leader)
+            while not done.is_set():
+                client.KV.Put(etcd.PutRequest(key=b"large", value=bytes(300_000)))
+            client.close()
+
+        threads = [threading.Thread(target=busy) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        client, wrong = cluster.client(cluster.followers()[0]), []
+        for _ in range(100):
+            lease = client.Lease.LeaseGrant(etcd.LeaseGrantRequest(TTL=600)).ID
+            ask = etcd.LeaseTimeToLiveRequest(ID=lease, keys=True)
+            granted = client.Lease.LeaseTimeToLive(ask).grantedTTL
+            client.KV.Put(etcd.PutRequest(key=b"leased", lease=lease))
+            keys = list(client.Lease.LeaseTimeToLive(ask).keys)
+            if (granted, keys) != (600, [b"leased"]):
+                wrong.append((granted, keys))
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert not wrong, wrong
+
+
 CASES = [
+    (leases_while_the_leader_lags, ("lmdb",)),
     (kills, ("lmdb",)),
     (pauses, ("memory",)),
     (clean_stops, ("rocksdb",)),
