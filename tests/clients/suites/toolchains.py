@@ -85,9 +85,22 @@ def node():
     return ["node", str(folder / "main.js")], f"Node's etcd3 {version}"
 
 
+def rust():
+    if shutil.which("cargo") is None:
+        raise CannotBeHad("cargo is not installed")
+    target = BUILT / "rust"
+    built("rust", ["cargo", "build", "--locked", "--target-dir", str(target)], HERE.parent / "rust",
+          ("failed to download", "failed to get", "Could not resolve", "Could not connect",
+           "failed to fetch", "is not supported by", "protoc"))
+    version = re.search(r'etcd-client = .*"=([^"]+)"',
+                        (HERE.parent / "rust" / "Cargo.toml").read_text())[1]
+    return [str(target / "debug" / "quorate-client-suite")], f"Rust's etcd-client {version}"
+
+
 CLIENTS = {
     "go": go,
     "node": node,
+    "rust": rust,
     "etcdctl": etcdctl("/usr/bin/etcdctl"),
     "etcdctl_current": etcdctl(str(ROOT / "build" / "peers" / "bin" / "etcdctl")),
     "python_etcd3": python_etcd3,
