@@ -34,6 +34,7 @@ struct ChannelOptions {
   // A server may close connections that ask too often: etcd does below five seconds.
   int64_t keepalive_time_ns = 0;
   int64_t keepalive_timeout_ns = 0;
+  bool keepalive_without_calls = false;  // also while none wait
 };
 
 // Events of one streaming call; OnClosed is the last and always comes.

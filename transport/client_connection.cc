@@ -318,13 +318,14 @@ std::unique_ptr<ByteSocket> ClientConnection::MakeSocket(int fd) const {
 void ClientConnection::KeepAlive() {
   const int64_t now_ns = loop_->NowNs();
   if (ping_out_) return Lose("no answer to a PING");
+  const bool asks = calls_ != nullptr || options_.keepalive_without_calls;
   int64_t next_ns = now_ns + options_.keepalive_time_ns;
-  if (calls_ != nullptr && now_ns - last_read_ns_ >= options_.keepalive_time_ns) {
+  if (asks && now_ns - last_read_ns_ >= options_.keepalive_time_ns) {
     nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
     ping_out_ = true;
     next_ns = now_ns + options_.keepalive_timeout_ns;
     FlushSoon();
-  } else if (calls_ != nullptr) {
+  } else if (asks) {
     next_ns = last_read_ns_ + options_.keepalive_time_ns;
   }
   keepalive_timer_ = loop_->RunAt(next_ns, [this] { KeepAlive(); });

@@ -1,5 +1,6 @@
 // One suite for every server transport of the registry.
 #include <catch2/catch.hpp>
+#include <future>
 #include <string>
 #include <vector>
 
@@ -319,6 +320,50 @@ TEST_CASE("a slow reader holds its own queue at the limit and nobody else") {
   REQUIRE(stream->WaitClosed().ok());
   REQUIRE(server.service().queued_max() <= (1 << 20) + 100'005);
   slow.Close(std::move(stream));
+}
+
+TEST_CASE("a paused stream is sent its window and no more, the others on its connection go on") {
+  const std::string transport = EachTransport();
+  CAPTURE(transport);
+  constexpr uint32_t kWindow = 1 << 16;
+  TestServer server(transport);
+  TestClient client(server.port(), "127.0.0.1", kWindow);
+  auto stream = client.Open("/test.Echo/Flood");
+  stream->Pause();
+  stream->Send("100 50000");
+  const std::string body(40'000, 'x');
+  for (int i = 0; i < 50; ++i) REQUIRE(client.Call("/test.Echo/Unary", body).response == body);
+  REQUIRE(stream->bytes() <= kWindow);
+  stream->Resume();
+  const std::string expected = Pattern(50'000);
+  for (int i = 0; i < 100; ++i) REQUIRE(stream->Next() == expected);
+  REQUIRE(stream->WaitClosed().ok());
+  client.Close(std::move(stream));
+}
+
+TEST_CASE("a connection without calls is asked whether it lives, where that is wanted") {
+  constexpr uint64_t kPingBytes = 17;
+  ServerOptions server_options;
+  server_options.keepalive_min_time_ns = 0;
+  TestServer server("native", server_options);
+  TestClient loop(server.port());
+  ChannelOptions options;
+  options.host = "127.0.0.1";
+  options.port = server.port();
+  options.keepalive_time_ns = kNanosPerMilli;
+  options.keepalive_timeout_ns = 60 * kNanosPerSecond;
+  options.keepalive_without_calls = true;
+  std::unique_ptr<Channel> channel;
+  std::promise<bool> answered;
+  loop.RunOnLoop([&] {
+    channel = Channel::Create(loop.loop(), options);
+    channel->Call("/test.Echo/Unary", Bytes::Static("x"), 0, {},
+                  [&](const RpcStatus& status, const Bytes&) { answered.set_value(status.ok()); });
+  });
+  REQUIRE(answered.get_future().get());
+  const uint64_t before = server.transport().stats().bytes_received;
+  WaitUntil([&] { return server.transport().stats().bytes_received >= before + 3 * kPingBytes; });
+  loop.RunOnLoop([&] { channel.reset(); });
 }
 
 TEST_CASE("a drain lets unary calls finish and ends streams") {

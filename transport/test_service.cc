@@ -354,6 +354,12 @@ void TestStream::Send(std::string_view message) {
 void TestStream::HalfClose() {
   loop_->Post([this] { stream_->HalfClose(); });
 }
+void TestStream::Pause() {
+  loop_->Post([this] { stream_->Pause(); });
+}
+void TestStream::Resume() {
+  loop_->Post([this] { stream_->Resume(); });
+}
 void TestStream::Cancel() {
   loop_->Post([this] { stream_->Cancel(); });
 }

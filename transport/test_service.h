@@ -133,6 +133,8 @@ class TestStream final : public ClientStreamHandler {
 
   void Send(std::string_view message);
   void HalfClose();
+  void Pause();
+  void Resume();
   void Cancel();
   // The next message, or nothing once the stream is closed.
   std::optional<std::string> Next();
