@@ -97,7 +97,6 @@ int UnknownCommand(std::string_view before, std::string_view word) {
 // `behind`: "--" and what stands behind it, or nothing.
 int RunCommand(const Command& command, const std::vector<std::string>& args,
                const std::vector<std::string>& behind) {
-  if (auto status = RefuseUnserved(args); !status.ok()) return Fail(status);
   std::vector<OptionSpec> specs = GlobalFlags();
   specs.insert(specs.end(), command.flags.begin(), command.flags.end());
   // Endpoints() asks for it, whatever the command.
@@ -119,6 +118,11 @@ int RunCommand(const Command& command, const std::vector<std::string>& args,
   }
   if (auto status = ReadEnvironment(&values); !status.ok()) {
     return Fail(kExitError, ToStd(status.message()));
+  }
+  if (command.asks == Asks::kServer) {
+    if (auto status = DiscoverEndpoints(&values); !status.ok()) {
+      return Fail(kExitError, ToStd(status.message()));
+    }
   }
   if (values.GetBool("debug")) std::fputs(DebugText(values).c_str(), stderr);
   Format format = Format::kSimple;

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/text.h"
+#include "transport/dns_srv.h"
 
 extern char** environ;
 
@@ -11,9 +12,6 @@ namespace quorate::ctl {
 namespace {
 
 using Type = OptionSpec::Type;
-
-constexpr char kNoDiscovery[] =
-    "quoratectl does not look up servers by DNS; name them with --endpoints";
 
 std::string VariableOf(std::string_view flag) {
   std::string name = StrCat("ETCDCTL_", flag);
@@ -27,6 +25,14 @@ std::vector<OptionSpec> GlobalFlags() {
   const std::string g = kGlobalGroup;
   std::vector<OptionSpec> flags = {
       {"endpoints", Type::kStringList, "127.0.0.1:2379", "Servers to ask, in turn.", g},
+      {"discovery-srv", Type::kString, "",
+       "Domain whose SRV records _etcd-client-ssl._tcp and _etcd-client._tcp name the servers. "
+       "Short: -d",
+       g},
+      {"discovery-srv-name", Type::kString, "",
+       "What stands behind \"etcd-client\" in the names of these records.", g},
+      {"insecure-discovery", Type::kBool, "true",
+       "false: takes only servers with TLS from these records.", g},
       {"command-timeout", Type::kDuration, "5s", "Time for a command, all tries together.", g},
       {"dial-timeout", Type::kDuration, "2s", "Time for one attempt to connect.", g},
       {"keepalive-time", Type::kDuration, "2s",
@@ -50,39 +56,27 @@ std::vector<OptionSpec> GlobalFlags() {
       {"debug", Type::kBool, "false", "Shows on standard error what each flag is.", g},
       {"help", Type::kBool, "false", "Explains the command. Short: -h", g},
   };
-  const auto without_effect = [&](std::string name, Type type, std::string fallback,
-                                  std::string why) {
-    OptionSpec spec{std::move(name), type, std::move(fallback), "", g};
-    spec.no_effect = std::move(why);
-    flags.push_back(std::move(spec));
-  };
-  without_effect("insecure-discovery", Type::kBool, "true", "discovery is not here");
   for (OptionSpec& flag : flags) {
     if (flag.type == Type::kDuration) flag.min = 1;
   }
   return flags;
 }
 
-const std::vector<RefusedFlag>& RefusedFlags() {
-  static const std::vector<RefusedFlag> refused = {
-      {"discovery-srv", kNoDiscovery},
-      {"discovery-srv-name", kNoDiscovery},
-  };
-  return refused;
-}
-
-absl::Status RefuseUnserved(const std::vector<std::string>& args) {
-  for (const std::string& arg : args) {
-    std::string_view name = arg;
-    if (!ConsumePrefix(&name, "--")) continue;
-    name = SplitOnce(name, '=').first;
-    for (const RefusedFlag& refused : RefusedFlags()) {
-      if (name == refused.name) {
-        return absl::UnavailableError(ToAbsl(StrCat("--", name, ": ", refused.why)));
-      }
+absl::Status DiscoverEndpoints(OptionValues* values) {
+  const std::string& domain = values->GetString("discovery-srv");
+  if (domain.empty()) return absl::OkStatus();
+  const auto urls = transport::LookUpClientUrls(domain, values->GetString("discovery-srv-name"));
+  if (!urls.ok()) return urls.status();
+  std::vector<std::string> endpoints;
+  for (const std::string& url : *urls) {
+    if (values->GetBool("insecure-discovery") || url.starts_with("https://")) {
+      endpoints.push_back(url);
+    } else {
+      std::fprintf(stderr, "ignoring discovered insecure endpoint \"%s\"\n", url.c_str());
     }
   }
-  return absl::OkStatus();
+  if (endpoints.empty()) return absl::OkStatus();
+  return values->Set("endpoints", StrJoin(endpoints, ","), OptionSource::kFlag, "--discovery-srv");
 }
 
 std::string_view FlagOfLetter(char letter) {
@@ -109,11 +103,6 @@ absl::Status ReadEnvironment(OptionValues* values) {
     if (!ConsumePrefix(&rest, "ETCDCTL_") || rest == "API" || rest.starts_with("WATCH_")) continue;
     std::string name(rest);
     for (char& c : name) c = c == '_' ? '-' : static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-    for (const RefusedFlag& refused : RefusedFlags()) {
-      if (name == refused.name && !text.empty()) {
-        return absl::UnavailableError(ToAbsl(StrCat(variable, ": ", refused.why)));
-      }
-    }
     const OptionSpec* spec = values->Find(name);
     if (spec == nullptr || spec->group != kGlobalGroup) {
       std::fprintf(stderr, "quoratectl: %s is set and known to no flag\n",

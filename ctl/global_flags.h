@@ -14,14 +14,8 @@ inline constexpr char kGlobalGroup[] = "Global flags";
 
 std::vector<OptionSpec> GlobalFlags();
 
-// Flags of etcdctl that are refused, not ignored: what a person asks for with them cannot be given.
-struct RefusedFlag {
-  const char* name;
-  const char* why;
-};
-const std::vector<RefusedFlag>& RefusedFlags();
-// kUnavailable names the first refused flag among the arguments and says why.
-absl::Status RefuseUnserved(const std::vector<std::string>& args);
+// With --discovery-srv: looks the servers up and makes them the endpoints.
+absl::Status DiscoverEndpoints(OptionValues* values);
 
 // The letter that stands for a flag: 'w' for "write-out". Empty when there is none.
 std::string_view FlagOfLetter(char letter);

@@ -1,7 +1,9 @@
 #include "proxy/kv_proxy.h"
 
+#include <algorithm>
 #include <memory>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "proxy/requests.h"
 
@@ -12,6 +14,12 @@ using transport::RpcCode;
 using transport::RpcStatus;
 
 namespace {
+
+// How long a member is waited for that is not behind what has been shown.
+constexpr int64_t kOrderPatienceNs = 3 * kNanosPerSecond;
+constexpr int64_t kOrderPauseNs = 10 * kNanosPerMilli;
+constexpr char kNoGreaterText[] =
+    "etcdclient: no cluster members have a revision higher than the previously received revision";
 
 bool HasToken(const transport::ServerCall& call) {
   return call.Metadata("token").has_value() || call.Metadata("authorization").has_value();
@@ -74,6 +82,22 @@ void KvProxy::Ask(const CallPtr& call, const char* method, Bytes body, Again aga
                         });
 }
 
+void KvProxy::AskInOrder(const CallPtr& call, Bytes body, int64_t give_up_ns, Answered then) {
+  Ask(call, "Range", body, Again::kAlways,
+      [this, call, body, give_up_ns, then = std::move(then)](Bytes answer) {
+        const int64_t revision = HeaderOf(answer).revision();
+        transport::EventLoop* const loop = parts_.upstream->loop();
+        if (parts_.order == Order::kNone || revision >= shown_revision_) {
+          shown_revision_ = std::max(shown_revision_, revision);
+          return then(std::move(answer));
+        }
+        if (loop->NowNs() >= give_up_ns) return call->Finish({RpcCode::kUnknown, kNoGreaterText});
+        loop->RunAt(loop->NowNs() + kOrderPauseNs, [this, call, body, give_up_ns, then] {
+          AskInOrder(call, body, give_up_ns, then);
+        });
+      });
+}
+
 bool KvProxy::RefuseEmptyKey(transport::ServerCall& call, const std::string& key) const {
   // Without a namespace the member says so itself.
   if (parts_.space->IsWhole() || !key.empty()) return false;
@@ -103,6 +127,8 @@ bool KvProxy::AnswerFromCache(const CallPtr& call, const etcdserverpb::RangeRequ
 void KvProxy::Range(const CallPtr& call, const Bytes& body) {
   etcdserverpb::RangeRequest request;
   if (!ParseOrFail(*call, body, &request) || RefuseEmptyKey(*call, request.key())) return;
+  // Somebody signs in: what everybody might see so far may not be for everybody.
+  if (HasToken(*call)) ForgetAll();
   if (AnswerFromCache(call, request)) return;
   Bytes entered = body;
   if (!parts_.space->IsWhole()) {
@@ -110,7 +136,8 @@ void KvProxy::Range(const CallPtr& call, const Bytes& body) {
     parts_.space->EnterRange(&inside);
     entered = Serialize(inside);
   }
-  Ask(call, "Range", entered, Again::kAlways, [this, call, request](Bytes answer) {
+  const int64_t give_up_ns = parts_.upstream->loop()->NowNs() + kOrderPatienceNs;
+  AskInOrder(call, entered, give_up_ns, [this, call, request](Bytes answer) {
     if (!parts_.space->IsWhole()) {
       etcdserverpb::RangeResponse response;
       if (!Parse(answer, &response)) return call->Finish(NoSuchAnswer());

@@ -19,11 +19,15 @@ namespace quorate::proxy {
 
 class KvProxy {
  public:
+  // kRisingRevisions: no read shows an older revision than one before, whichever member answers (of
+  // those that members answer at all).
+  enum class Order : uint8_t { kNone, kRisingRevisions };
   // All outlive it and its calls.
   struct Parts {
     Upstream* upstream;
     const KeyNamespace* space;
     ProxyCounters* counters;
+    Order order = Order::kNone;
   };
 
   explicit KvProxy(const Parts& parts) : parts_(parts) {}
@@ -53,6 +57,8 @@ class KvProxy {
 
   // Fails `call` with what a member answers, or goes on with its answer.
   void Ask(const CallPtr& call, const char* method, Bytes body, Again again, Answered then);
+  // A read; one that is older than what has been shown is asked for again.
+  void AskInOrder(const CallPtr& call, Bytes body, int64_t give_up_ns, Answered then);
   // Asks, forgets what is touched before and after, and answers with `Response` freed of the
   // namespace. kAlways: nothing is written.
   template <class Response>
@@ -64,6 +70,7 @@ class KvProxy {
 
   const Parts parts_;
   RangeCache cache_;
+  int64_t shown_revision_ = 0;  // with kRisingRevisions
 };
 
 }  // namespace quorate::proxy

@@ -6,6 +6,7 @@
 #include "base/status_util.h"
 #include "base/text.h"
 #include "server/config.h"
+#include "server/discovered_endpoints.h"
 #include "transport/tls/self_signed.h"
 #include "transport/tls/tls_context.h"
 #include "transport/tls/tls_verify.h"
@@ -31,6 +32,11 @@ void AddMemberOptions(std::vector<OptionSpec>* t) {
                 g});
   t->push_back({"dial-keepalive-timeout", Type::kDuration, "20s",
                 "How long its answer may take before the connection is given up.", g});
+  t->push_back({"permit-without-stream", Type::kBool, "false",
+                "Members are asked also while no call waits.", g});
+  t->push_back({"experimental-serializable-ordering", Type::kBool, "false",
+                "Reads never show an older revision than one before, whichever member answers.",
+                g});
   t->push_back({"max-send-bytes", Type::kInt, "1572864", "Largest request handed on.", g, {}, 0});
   t->push_back(
       {"max-recv-bytes", Type::kInt, "2147483647", "Largest answer of a member.", g, {}, 0});
@@ -90,14 +96,8 @@ constexpr char kNotHere[] = "not in this version";
 
 void AddRefusedOptions(std::vector<OptionSpec>* t) {
   const std::string g = "Refused";
-  for (const char* name : {"discovery-srv", "discovery-srv-name", "experimental-leasing-prefix"}) {
-    t->push_back({name, Type::kString, "", kNotHere, g});
-  }
-  for (const char* name :
-       {"insecure-discovery", "permit-without-stream", "enable-pprof",
-        "experimental-serializable-ordering", "experimental-enable-grpc-logging"}) {
-    t->push_back({name, Type::kBool, "false", kNotHere, g});
-  }
+  t->push_back({"experimental-leasing-prefix", Type::kString, "", kNotHere, g});
+  t->push_back({"enable-pprof", Type::kBool, "false", kNotHere, g});
 }
 
 absl::Status RefuseWhatIsNotHere(const OptionValues& values) {
@@ -239,8 +239,11 @@ absl::Status SetListeners(const OptionValues& values, ProxyConfig* config) {
 std::vector<OptionSpec> ProxyOptionSpecs() {
   std::vector<OptionSpec> t;
   AddMemberOptions(&t);
+  for (OptionSpec& spec : server::DiscoveryOptionSpecs("Members")) t.push_back(std::move(spec));
   AddListenOptions(&t);
   t.push_back({"debug", Type::kBool, "false", "Log more.", "Other"});
+  t.push_back({"experimental-enable-grpc-logging", Type::kBool, "false",
+               "Log each call when it has ended.", "Other"});
   t.push_back({"help", Type::kBool, "false", "This text.", "Other"});
   AddRefusedOptions(&t);
   return t;
@@ -250,10 +253,13 @@ absl::StatusOr<ProxyConfig> MakeProxyConfig(const OptionValues& values) {
   QR_RETURN_IF_ERROR(RefuseWhatIsNotHere(values));
   QR_RETURN_IF_ERROR(CheckResolver(values));
   ProxyConfig config;
-  config.upstream.endpoints = values.GetList("endpoints");
+  QR_ASSIGN_OR_RETURN(config.upstream.endpoints, server::EndpointsOf(values, "cacert"));
   QR_ASSIGN_OR_RETURN(config.upstream.tls, MemberTls(values));
   config.upstream.keepalive_time_ns = values.GetInt("dial-keepalive-time");
   config.upstream.keepalive_timeout_ns = values.GetInt("dial-keepalive-timeout");
+  config.upstream.keepalive_without_calls = values.GetBool("permit-without-stream");
+  config.ordered_reads = values.GetBool("experimental-serializable-ordering");
+  config.log_calls = values.GetBool("experimental-enable-grpc-logging");
   // As Go's client: 0 is no limit of one's own.
   if (const int64_t limit = values.GetInt("max-send-bytes"); limit > 0) {
     config.upstream.send_message_bytes_max = static_cast<uint64_t>(limit);
@@ -265,7 +271,6 @@ absl::StatusOr<ProxyConfig> MakeProxyConfig(const OptionValues& values) {
   config.key_prefix = values.GetString("namespace");
   config.cluster = {values.GetString("advertise-client-url"), values.GetString("resolver-prefix"),
                     values.GetInt("resolver-ttl")};
-  config.debug = values.GetBool("debug");
   config.server.max_concurrent_streams =
       static_cast<uint32_t>(values.GetInt("max-concurrent-streams"));
   config.server.keepalive_min_time_ns = values.GetInt("grpc-keepalive-min-time");

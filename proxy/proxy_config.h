@@ -25,7 +25,8 @@ struct ProxyConfig {
   ClusterProxy::Options cluster;
   transport::ServerOptions server;                  // its one address, and TLS
   std::optional<transport::ListenAddress> metrics;  // --metrics-addr
-  bool debug = false;
+  bool ordered_reads = false;                       // --experimental-serializable-ordering
+  bool log_calls = false;
 };
 
 // Reads the files of TLS, and makes those of --auto-tls. kInvalidArgument says what is wrong.

@@ -53,7 +53,9 @@ void ProxyServer::OnLoop(const std::function<void(std::function<void()> done)>& 
 
 absl::Status ProxyServer::Build() {
   QR_ASSIGN_OR_RETURN(upstream_, Upstream::Create(&loop_, config_.upstream));
-  kv_ = std::make_unique<KvProxy>(KvProxy::Parts{upstream_.get(), &space_, &counters_});
+  kv_ = std::make_unique<KvProxy>(KvProxy::Parts{
+      upstream_.get(), &space_, &counters_,
+      config_.ordered_reads ? KvProxy::Order::kRisingRevisions : KvProxy::Order::kNone});
   leases_ = std::make_unique<LeaseProxy>(upstream_.get(), &space_);
   ranges_ = std::make_unique<WatchRanges>(WatchRanges::Parts{upstream_.get(), &space_, &counters_});
   watches_ =
@@ -83,7 +85,9 @@ absl::Status ProxyServer::Listen() {
                  !config_.cluster.advertised_url.empty()};
   transport::ServerOptions options = config_.server;
   options.clock = &clock_;
+  call_log_.emplace(&*rpc_metrics_);
   options.observer = &*rpc_metrics_;
+  if (config_.log_calls) options.observer = &*call_log_;
   options.receive_message_bytes_max = kRequestBytesMax;
   QR_ASSIGN_OR_RETURN(transport_, transport::CreateServerTransport("native", options, &table_,
                                                                    MakeProxyHttpHandler(http)));

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "proxy/call_log.h"
 #include "proxy/cluster_proxy.h"
 #include "proxy/key_namespace.h"
 #include "proxy/kv_proxy.h"
@@ -56,6 +57,7 @@ class ProxyServer {
 
   transport::ServiceTable table_;
   std::optional<server::RpcMetrics> rpc_metrics_;
+  std::optional<CallLog> call_log_;
   std::unique_ptr<transport::ServerTransport> transport_;
   std::unique_ptr<transport::ServerTransport> metrics_transport_;  // null without --metrics-addr
   std::thread thread_;

@@ -60,6 +60,7 @@ absl::StatusOr<std::shared_ptr<Upstream::Member>> Upstream::MakeMember(
   options.tls = transport::TlsFor(address, options_.tls);
   options.keepalive_time_ns = options_.keepalive_time_ns;
   options.keepalive_timeout_ns = options_.keepalive_timeout_ns;
+  options.keepalive_without_calls = options_.keepalive_without_calls;
   options.receive_message_bytes_max = options_.receive_message_bytes_max;
   auto member = std::make_shared<Member>();
   member->endpoint = endpoint;

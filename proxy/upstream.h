@@ -21,6 +21,7 @@ struct UpstreamOptions {
   std::shared_ptr<transport::TlsContext> tls;  // of those that are not http; may be null
   int64_t keepalive_time_ns = 0;               // as ChannelOptions
   int64_t keepalive_timeout_ns = 0;
+  bool keepalive_without_calls = false;
   uint64_t send_message_bytes_max = UINT64_MAX;
   uint64_t receive_message_bytes_max = UINT32_MAX;
 };

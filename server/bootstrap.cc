@@ -18,6 +18,7 @@
 #include "base/status_util.h"
 #include "base/text.h"
 #include "engine/cluster/member_json.h"
+#include "server/discovery.h"
 #include "server/http_client.h"
 #include "transport/client.h"
 
@@ -281,8 +282,9 @@ absl::StatusOr<std::vector<Member>> ParseMembersJson(std::string_view text) {
 }
 
 absl::StatusOr<FirstStart> DecideFirstStart(const ServerConfig& config) {
+  QR_ASSIGN_OR_RETURN(const InitialCluster cluster, FindInitialCluster(config));
   QR_ASSIGN_OR_RETURN(std::vector<Member> members,
-                      ParseInitialCluster(config.initial_cluster, config.initial_cluster_token));
+                      ParseInitialCluster(cluster.text, cluster.token));
   if (FindByName(members, config.name) == nullptr) {
     return absl::InvalidArgumentError(StrCat("couldn't find local name \"", config.name,
                                              "\" in the initial cluster configuration"));

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/concerning.h"
 #include "base/log.h"
+#include "base/status_util.h"
 #include "base/text.h"
 #include "server/auth/password.h"
 
@@ -241,6 +242,7 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
   config.advertise_client_urls = values.GetList("advertise-client-urls");
   config.advertise_peer_urls = values.GetList("initial-advertise-peer-urls");
   SetCluster(values, config);
+  QR_ASSIGN_OR_RETURN(config.discovery, MakeDiscoveryConfig(values));
   SetStorage(values, config);
   SetLimits(values, config);
   SetAuth(values, config);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "server/auto_compactor.h"
+#include "server/discovery.h"
 #include "server/feature_gates.h"
 #include "server/security.h"
 #include "transport/server.h"
@@ -40,6 +41,7 @@ struct ServerConfig {
   // Of a first start (server/bootstrap.h); a restart ignores them.
   std::string initial_cluster;
   std::string initial_cluster_token;
+  DiscoveryConfig discovery;  // given: in place of initial_cluster
   InitialClusterState initial_cluster_state = InitialClusterState::kNew;
   bool force_new_cluster = false;
   bool strict_reconfig_check = true;

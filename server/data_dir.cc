@@ -12,6 +12,7 @@
 #include "engine/cluster/member_json.h"
 #include "proto/raftpb.pb.h"
 #include "server/bootstrap.h"
+#include "server/discovery.h"
 
 namespace quorate::server {
 namespace {
@@ -69,8 +70,9 @@ absl::Status Bootstrap(const std::vector<etcdserverpb::Member>& members, log::Lo
 // member of a new cluster if the options still say so. One that joined has an empty log as well.
 absl::Status FinishBootstrap(const ServerConfig& config, log::LogStore* log) {
   if (config.initial_cluster_state != InitialClusterState::kNew) return absl::OkStatus();
+  QR_ASSIGN_OR_RETURN(const InitialCluster cluster, FindInitialCluster(config));
   const absl::StatusOr<std::vector<etcdserverpb::Member>> members =
-      ParseInitialCluster(config.initial_cluster, config.initial_cluster_token);
+      ParseInitialCluster(cluster.text, cluster.token);
   if (!members.ok()) return absl::OkStatus();
   for (const etcdserverpb::Member& member : *members) {
     if (MemberId(member.id()) == log->identity().member) return Bootstrap(*members, log);

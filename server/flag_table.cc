@@ -207,6 +207,57 @@ void AddPacing(std::vector<OptionSpec>& t) {
       {"worker-threads", Type::kUint, "2", "Threads for large reads and catch-up.", g, {}, 1, 256});
 }
 
+void AddDiscovery(std::vector<OptionSpec>& t) {
+  const std::string g = "Clustering";
+  t.push_back({"discovery-token", Type::kString, "",
+               "Name of a new cluster in the registry that its members find each other by.", g});
+  t.push_back({"discovery-endpoints", Type::kStringList, "",
+               "Members of the cluster that has the registry, with http:// or https:// before.",
+               g});
+  t.push_back({"discovery-dial-timeout",
+               Type::kDuration,
+               "2s",
+               "How long connecting to it may take.",
+               g,
+               {},
+               1});
+  t.push_back({"discovery-request-timeout",
+               Type::kDuration,
+               "5s",
+               "How long one of its answers may take.",
+               g,
+               {},
+               1});
+  t.push_back({"discovery-keepalive-time", Type::kDuration, "2s",
+               "It is asked whether it is there when it is silent for so long.", g});
+  t.push_back({"discovery-keepalive-timeout", Type::kDuration, "6s",
+               "How long that may take before the connection is given up.", g});
+  t.push_back({"discovery-insecure-transport", Type::kBool, "true",
+               "Speak plain text where an endpoint has no scheme.", g});
+  t.push_back({"discovery-insecure-skip-tls-verify", Type::kBool, "false",
+               "Do not check its certificates (for tests only).", g});
+  t.push_back({"discovery-cert", Type::kString, "", "Certificate shown to it.", g});
+  t.push_back({"discovery-key", Type::kString, "", "Its key.", g});
+  t.push_back({"discovery-cacert", Type::kString, "", "Who may have certified it.", g});
+  t.push_back({"discovery-user", Type::kString, "", "Who asks it: name, or name:password.", g});
+  t.push_back({"discovery-password", Type::kString, "", "The password.", g});
+  t.push_back({"discovery-srv", Type::kString, "",
+               "Domain whose SRV records _etcd-server-ssl._tcp and _etcd-server._tcp name the "
+               "members of a new cluster.",
+               g});
+  t.push_back({"discovery-srv-name", Type::kString, "",
+               "What stands behind \"etcd-server\" in the names of these records.", g});
+  t.push_back({"discovery-fallback",
+               Type::kChoice,
+               "exit",
+               "",
+               g,
+               {"exit", "proxy"},
+               INT64_MIN,
+               INT64_MAX,
+               "there is nothing to fall back to since etcd 3.6"});
+}
+
 void AddCluster(std::vector<OptionSpec>& t) {
   const std::string g = "Clustering";
   t.push_back({"advertise-client-urls", Type::kStringList, "http://localhost:2379",
@@ -231,44 +282,7 @@ void AddCluster(std::vector<OptionSpec>& t) {
                1'000'000});
   t.push_back({"force-new-cluster", Type::kBool, "false",
                "Start as the only member, with the data that is here. All others are removed.", g});
-  for (const char* name : {"discovery-cacert", "discovery-cert", "discovery-endpoints",
-                           "discovery-key", "discovery-password", "discovery-srv",
-                           "discovery-srv-name", "discovery-token", "discovery-user"}) {
-    t.push_back({name, Type::kString, "", "Not available yet.", g});
-  }
-  for (auto [name, text] : {std::pair{"discovery-dial-timeout", "2s"},
-                            {"discovery-keepalive-time", "2s"},
-                            {"discovery-keepalive-timeout", "6s"},
-                            {"discovery-request-timeout", "5s"}}) {
-    t.push_back({name, Type::kDuration, text, "", g, {}, 0, INT64_MAX, "discovery is not here"});
-  }
-  t.push_back({"discovery-fallback",
-               Type::kChoice,
-               "exit",
-               "",
-               g,
-               {"exit", "proxy"},
-               INT64_MIN,
-               INT64_MAX,
-               "discovery is not here"});
-  t.push_back({"discovery-insecure-transport",
-               Type::kBool,
-               "true",
-               "",
-               g,
-               {},
-               INT64_MIN,
-               INT64_MAX,
-               "discovery is not here"});
-  t.push_back({"discovery-insecure-skip-tls-verify",
-               Type::kBool,
-               "false",
-               "",
-               g,
-               {},
-               INT64_MIN,
-               INT64_MAX,
-               "discovery is not here"});
+  AddDiscovery(t);
   t.push_back({"downgrade-check-time",
                Type::kDuration,
                "5s",

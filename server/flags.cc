@@ -160,18 +160,6 @@ std::string ConfigFileFrom(const OptionValues& values,
 
 }  // namespace
 
-std::string WhyRejected(const OptionValues& values, const OptionSpec& spec) {
-  if (values.Source(spec.name) == OptionSource::kDefault ||
-      values.Text(spec.name) == spec.default_text) {
-    return "";
-  }
-  const std::string flag = StrCat("--", spec.name);
-  if (spec.name.starts_with("discovery-") && spec.no_effect.empty()) {
-    return flag + ": discovery is not available in this version; use --initial-cluster";
-  }
-  return "";
-}
-
 UsageError ParseCommandLine(const std::vector<std::string>& args,
                             const std::vector<std::string>& environment,
                             ParsedCommandLine* parsed) {
@@ -199,13 +187,7 @@ UsageError ParseCommandLine(const std::vector<std::string>& args,
     UsageError error = ReadEnvironment(environment, parsed);
     if (error.exit_code != 0) return error;
   }
-  UsageError gates = CheckFeatureGates(parsed->values);
-  if (gates.exit_code != 0) return gates;
-  for (const OptionSpec& spec : parsed->values.specs()) {
-    const std::string why = WhyRejected(parsed->values, spec);
-    if (!why.empty()) return {1, why};
-  }
-  return {};
+  return CheckFeatureGates(parsed->values);
 }
 
 }  // namespace quorate::server

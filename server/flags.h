@@ -16,9 +16,6 @@ namespace quorate::server {
 
 std::vector<OptionSpec> ServerOptionSpecs();
 
-// The option asks for something that this version does not do: why, or empty.
-std::string WhyRejected(const OptionValues& values, const OptionSpec& spec);
-
 struct ParsedCommandLine {
   OptionValues values;
   std::vector<std::string> warnings;  // unknown ETCD_* variables

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 
+#include "base/text.h"
 #include "server/config.h"
 #include "server/config_text.h"
 
@@ -99,18 +100,6 @@ TEST_CASE("an unknown key of the file is named with its line") {
   CHECK(error.message.find("backned") != std::string::npos);
 }
 
-TEST_CASE("what is not here yet is refused, not ignored") {
-  ParsedCommandLine parsed = Fresh();
-  for (const char* flag : {"--discovery-cert=x", "--discovery-token=x"}) {
-    const UsageError error = Parse({flag}, &parsed);
-    INFO(flag);
-    CHECK(error.exit_code == 1);
-    CHECK(error.message.find("not available") != std::string::npos);
-  }
-  // etcd's own default given explicitly asks for nothing.
-  CHECK(Parse({"--auto-tls=false", "--discovery-token="}, &parsed).exit_code == 0);
-}
-
 TEST_CASE("an unknown feature gate ends with exit code 2") {
   ParsedCommandLine parsed = Fresh();
   CHECK(Parse({"--feature-gates=InitialCorruptCheck=true"}, &parsed).exit_code == 0);
@@ -122,6 +111,25 @@ absl::StatusOr<ServerConfig> ConfigOf(const std::vector<std::string>& args) {
   const UsageError error = Parse(args, &parsed);
   REQUIRE(error.exit_code == 0);
   return MakeServerConfig(parsed.values);
+}
+
+TEST_CASE("only one way to find the first members can be given") {
+  const auto refused = [](std::vector<std::string> flags, std::string_view text) {
+    const auto config = ConfigOf(std::move(flags));
+    REQUIRE_FALSE(config.ok());
+    CHECK(ToStd(config.status().message()).find(text) != std::string_view::npos);
+  };
+  refused({"--discovery-token=x"}, "both --discovery-token and --discovery-endpoints must be set");
+  refused({"--discovery-endpoints=h:1"}, "must be set");
+  refused({"--discovery-srv=d", "--initial-cluster=a=http://h:1"}, "multiple discovery");
+  refused({"--discovery-srv=d", "--discovery-endpoints=h:1", "--discovery-token=x"},
+          "multiple discovery");
+  const auto config = ConfigOf({"--discovery-endpoints=http://h:1,h:2", "--discovery-token=t",
+                                "--discovery-user=me:secret"});
+  REQUIRE(config.ok());
+  CHECK(config->discovery.endpoints == std::vector<std::string>{"http://h:1", "h:2"});
+  CHECK(config->discovery.user == "me");
+  CHECK(config->discovery.password == "secret");
 }
 
 TEST_CASE("configuration is checked with etcd's words") {

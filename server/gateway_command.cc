@@ -8,6 +8,7 @@
 #include "base/options.h"
 #include "base/status_util.h"
 #include "base/text.h"
+#include "server/discovered_endpoints.h"
 #include "transport/client.h"
 #include "transport/tcp_proxy.h"
 
@@ -22,7 +23,6 @@ Usage:
   quorate gateway start [flags]
 
 )";
-constexpr char kNoDiscovery[] = "endpoints are not looked up in DNS SRV records";
 
 std::vector<OptionSpec> Specs() {
   const std::string g = "Gateway";
@@ -37,11 +37,10 @@ std::vector<OptionSpec> Specs() {
                g,
                {},
                1});
-  t.push_back({"discovery-srv", Type::kString, "", kNoDiscovery, g});
-  t.push_back({"discovery-srv-name", Type::kString, "", kNoDiscovery, g});
-  t.push_back({"insecure-discovery", Type::kBool, "false", kNoDiscovery, g});
-  t.push_back({"trusted-ca-file", Type::kString, "", "Only for --discovery-srv.", g});
+  t.push_back({"trusted-ca-file", Type::kString, "",
+               "Who may have certified the members that --discovery-srv finds.", g});
   t.push_back({"help", Type::kBool, "false", "This text.", g});
+  for (OptionSpec& spec : DiscoveryOptionSpecs("Discovery")) t.push_back(std::move(spec));
   return t;
 }
 
@@ -54,11 +53,10 @@ absl::StatusOr<transport::TcpProxy::Endpoint> ParseAddress(std::string_view text
 }
 
 absl::StatusOr<transport::TcpProxy::Options> OptionsOf(const OptionValues& values) {
-  if (!values.GetString("discovery-srv").empty()) {
-    return absl::UnimplementedError(StrCat("--discovery-srv: ", kNoDiscovery));
-  }
   transport::TcpProxy::Options options;
-  for (const std::string& text : values.GetList("endpoints")) {
+  QR_ASSIGN_OR_RETURN(const std::vector<std::string> endpoints,
+                      EndpointsOf(values, "trusted-ca-file"));
+  for (const std::string& text : endpoints) {
     QR_ASSIGN_OR_RETURN(transport::TcpProxy::Endpoint endpoint, ParseAddress(text));
     options.endpoints.push_back(std::move(endpoint));
   }

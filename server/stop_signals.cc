@@ -21,4 +21,12 @@ void EndBySignal(int signal) {
   _exit(128 + signal);
 }
 
+void EndIfStopIsAsked() {
+  sigset_t pending;
+  sigpending(&pending);
+  for (const int signal : {SIGINT, SIGTERM, SIGQUIT}) {
+    if (sigismember(&pending, signal) == 1) EndBySignal(signal);
+  }
+}
+
 }  // namespace quorate::server

@@ -15,4 +15,8 @@ sigset_t StopSignals(std::initializer_list<int> more = {});
 // 1 just exits.
 [[noreturn]] void EndBySignal(int signal);
 
+// For what waits long before the one that takes signals does: ends the process as above when one of
+// them is pending.
+void EndIfStopIsAsked();
+
 }  // namespace quorate::server

@@ -444,6 +444,25 @@ def synced_endpoints():
             wait_for(lambda: put_works(client), "write without the first")
 
 
+def ordered_reads():
+    with Server(quorate_binary()) as behind, Server(quorate_binary()) as ahead:
+        put(Client(behind.endpoint), b"k", b"old")
+        for _ in range(5):
+            put(Client(ahead.endpoint), b"k", b"new")
+        ends = [behind.endpoint, ahead.endpoint]
+        # Both "members" answer in turn, unless what has been shown counts.
+        with Proxy(ends) as proxy:
+            client = proxy.client()
+            wait_for(lambda: value_of(client, b"k") == b"new", "new value")
+            wait_for(lambda: value_of(client, b"k") == b"old", "old value after it")
+        with Proxy(ends, "--experimental-serializable-ordering",
+                   "--experimental-enable-grpc-logging") as proxy:
+            client = proxy.client()
+            wait_for(lambda: value_of(client, b"k") == b"new", "new value")
+            assert all(value_of(client, b"k") == b"new" for _ in range(10))
+            proxy.wait_log('"method":"/etcdserverpb.KV/Range"')
+
+
 def bad_flags():
     for words in (["stop"], ["start", "--no-such-flag"], ["start", "--endpoints=nowhere"],
                   ["start", "--resolver-prefix=p"], ["start", "--resolver-ttl=5"],
@@ -457,7 +476,7 @@ def bad_flags():
 
 CASES = [command_line, python_library, shared_watches, odd_watches, slow_client, cached_reads,
          namespaces, kept_alive, locks_and_elections, users, encrypted, members_go, advertised,
-         http_side, synced_endpoints, bad_flags]
+         http_side, synced_endpoints, ordered_reads, bad_flags]
 
 
 def main():

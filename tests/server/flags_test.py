@@ -23,7 +23,8 @@ TIME_LIMIT_S = 120
 NOT_GIVEN = {"config-file", "version", "name", "data-dir", "listen-client-urls",
              "advertise-client-urls", "listen-peer-urls", "initial-advertise-peer-urls",
              "initial-cluster", "initial-cluster-state", "force-new-cluster", "listen-metrics-urls",
-             "listen-client-http-urls", "wal-dir", "memory-mlock", "log-outputs"}
+             "listen-client-http-urls", "wal-dir", "memory-mlock", "log-outputs",
+             "discovery-token", "discovery-endpoints", "discovery-srv"}
 # Other than etcd's default, so that a flag that is only accepted by its default shows.
 VALUES = {"auto-compaction-mode": "revision", "auto-compaction-retention": "10m", "cors": "http://a",
           "backend-bbolt-freelist-type": "array", "discovery-fallback": "proxy",

@@ -116,7 +116,7 @@ def nobody():
 
 def bad_flags():
     for words in (["--endpoints=nowhere", "start"], ["stop"], ["start", "--no-such-flag"],
-                  ["start", "--discovery-srv=example.com"], ["start", "--retry-delay=soon"]):
+                  ["start", "--discovery-srv=none.invalid"], ["start", "--retry-delay=soon"]):
         run = subprocess.run([quorate_binary(), "gateway", *words], capture_output=True, text=True)
         assert run.returncode == 1 and run.stderr.startswith("Error: "), (words, run)
 
