@@ -20,9 +20,9 @@ def escaped(line):
 
 
 def marked(line):
-    """*bold* and _italic_ words."""
-    line = re.sub(r"(?<!\S)\*([^*]+)\*", r"\\fB\1\\fP", line)
-    return re.sub(r"(?<!\S)_([^_]+)_", r"\\fI\1\\fP", line)
+    """*bold* and _italic_ words, also in brackets."""
+    line = re.sub(r"(?<![^\s\[])\*([^*]+)\*", r"\\fB\1\\fP", line)
+    return re.sub(r"(?<![^\s\[])_([^_]+)_", r"\\fI\1\\fP", line)
 
 
 def verbatim(lines):

@@ -118,8 +118,16 @@ void LogStart(const std::vector<std::string>& args, const ServerConfig& config,
 
 // The last line of a start that failed, in etcd's words; exit code 1.
 [[noreturn]] void FailStart(const absl::Status& status) {
+  NotifyStatus(std::string(status.message()));
   Log(LogLevel::kFatal, "discovery failed", {{"error", std::string(status.message())}});
   std::exit(1);
+}
+
+// What the operator set cannot be used; answers the exit code.
+int RefuseOptions(std::string_view why) {
+  LogWarn("failed to verify flags", {{"error", std::string(why)}});
+  NotifyStatus(why);
+  return 1;
 }
 
 void NotifyInitDaemon() {
@@ -158,17 +166,11 @@ int Main(int argc, char** argv) {
     PrintVersion(BaseName(args[0]));
     return 0;
   }
-  if (error.exit_code != 0) {
-    LogWarn("failed to verify flags", {{"error", error.message}});
-    return 1;
-  }
+  if (error.exit_code != 0) return RefuseOptions(error.message);
   absl::StatusOr<ServerConfig> config = MakeServerConfig(parsed.values);
   absl::Status status = config.status();
   if (status.ok()) status = Concerning("--log-outputs", ConfigureLog(config->log));
-  if (!status.ok()) {
-    LogWarn("failed to verify flags", {{"error", std::string(status.message())}});
-    return 1;
-  }
+  if (!status.ok()) return RefuseOptions(std::string(status.message()));
   const sigset_t signals = StopSignals({kRemovedSignal});
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
@@ -178,6 +180,7 @@ int Main(int argc, char** argv) {
   absl::StatusOr<std::unique_ptr<Node>> node =
       Node::Open(*config, [] { kill(getpid(), kRemovedSignal); });
   if (!node.ok()) FailStart(node.status());
+  NotifyStatus("waiting for a leader, which a majority of the members elects");
   (*node)->Start(NotifyInitDaemon);
 
   int signal_number = 0;

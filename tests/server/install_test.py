@@ -84,7 +84,7 @@ def main():
         subprocess.run(["cmake", "--install", build, "--prefix", prefix], check=True,
                        capture_output=True)
         unit = (prefix / "lib/systemd/system/quorate.service").read_text(encoding="utf-8")
-        assert "Type=notify" in unit and "@" not in unit, unit
+        assert "Type=notify" in unit and not re.search(r"@\w+@", unit), unit
         config = prefix / "etc/quorate/quorate.yaml"
         serve(prefix, unit, config, folder)
         # A second installation leaves what the operator has set.
@@ -92,8 +92,11 @@ def main():
         subprocess.run(["cmake", "--install", build, "--prefix", prefix], check=True,
                        capture_output=True)
         assert config.read_text(encoding="utf-8") == before
-        for page in ("man8/quorate.8", "man1/quoratectl.1", "man1/quorate-bench.1"):
+        for page in ("man8/quorate.8", "man1/quoratectl.1", "man1/quorateutl.1",
+                     "man1/quorate-bench.1"):
             text = gzip.decompress((prefix / f"share/man/{page}.gz").read_bytes()).decode()
+            name = Path(page).stem.replace("-", "\\-")
+            assert f"\n.SH NAME\n{name} \\- " in text, f"whatis finds no {page}"
             assert text.startswith(".TH ") and ".SH OPTIONS" in text.replace("COMMANDS AND ", ""), page
         alerts = check_alerts(prefix / "share/doc/quorate/quorate.prometheus.yml")
     print(f"installed, served from the installed configuration, stopped; {alerts} alerts")

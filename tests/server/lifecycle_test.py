@@ -109,7 +109,8 @@ def log_and_notification(backend):
         notified.bind(path)
         server.environment = {"NOTIFY_SOCKET": path}
         with server:
-            assert notified.recv(100) == b"READY=1"
+            assert notified.recv(100).startswith(b"STATUS=waiting for a leader")
+            assert notified.recv(100) == b"READY=1\nSTATUS=serving clients"
             while "successfully notified init daemon" not in server.log_tail(100_000):
                 pass  # told by another thread than the one that waits for signals
             server.stop()
@@ -126,6 +127,23 @@ def log_and_notification(backend):
     places = [found.index(text) for text in wanted]
     assert places == sorted(places), list(zip(wanted, places))
     assert found.count(ready) == 1
+
+
+def refusal_notified():
+    """A service manager is told why a start was refused, in the words of the log."""
+    with tempfile.TemporaryDirectory(prefix="quorate-test-") as folder, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        path = os.path.join(folder, "notify")
+        notified.bind(path)
+        config = Path(folder, "quorate.yaml")
+        config.write_text("name: a\nheartbeat-interval: soon\n", encoding="utf-8")
+        for flag, words in ((f"--config-file={config}", b"quorate.yaml:2: heartbeat-interval"),
+                            ("--data-dir=/proc/none", b"create folder /proc/none")):
+            done = subprocess.run([quorate_binary(), flag], capture_output=True, check=False,
+                                  env={"NOTIFY_SOCKET": path})
+            assert done.returncode == 1, done
+            status = notified.recv(1000, socket.MSG_DONTWAIT)
+            assert status.startswith(b"STATUS=") and words in status and b"\n" not in status, status
 
 
 def console_log():
@@ -162,6 +180,7 @@ def main():
         signals(backend)
         log_and_notification(backend)
         print(f"backend {backend}: as expected")
+    refusal_notified()
     console_log()
     as_etcd()
     return 0
