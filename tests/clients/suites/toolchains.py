@@ -97,8 +97,28 @@ def rust():
     return [str(target / "debug" / "quorate-client-suite")], f"Rust's etcd-client {version}"
 
 
+def java():
+    if any(shutil.which(program) is None for program in ("java", "javac", "mvn")):
+        raise CannotBeHad("a JDK and Maven are not installed")
+    source, folder = HERE.parent / "java", BUILT / "java"
+    (folder / "classes").mkdir(parents=True, exist_ok=True)
+    pom, stamp = source / "pom.xml", folder / "fetched-pom.xml"
+    if not stamp.exists() or stamp.read_bytes() != pom.read_bytes():
+        shutil.rmtree(folder / "lib", ignore_errors=True)
+        built("java", ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies",
+                       f"-DoutputDirectory={folder / 'lib'}"], folder,
+              ("Could not transfer", "Could not resolve", "Could not find artifact"))
+        shutil.copy(pom, stamp)
+    path = f"{folder / 'classes'}:{folder / 'lib'}/*"
+    built("java", ["javac", "-Xlint:all", "-Werror", "-d", str(folder / "classes"), "-cp", path,
+                   *map(str, sorted((source / "src").glob("*.java")))], folder, ())
+    version = re.search(r"jetcd-core</artifactId>\s*<version>([^<]+)", pom.read_text())[1]
+    return ["java", "-Dslf4j.internal.verbosity=ERROR", "-cp", path, "Main"], f"jetcd {version}"
+
+
 CLIENTS = {
     "go": go,
+    "java": java,
     "node": node,
     "rust": rust,
     "etcdctl": etcdctl("/usr/bin/etcdctl"),
