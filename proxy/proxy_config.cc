@@ -97,7 +97,6 @@ constexpr char kNotHere[] = "not in this version";
 void AddRefusedOptions(std::vector<OptionSpec>* t) {
   const std::string g = "Refused";
   t->push_back({"experimental-leasing-prefix", Type::kString, "", kNotHere, g});
-  t->push_back({"enable-pprof", Type::kBool, "false", kNotHere, g});
 }
 
 absl::Status RefuseWhatIsNotHere(const OptionValues& values) {
@@ -242,6 +241,8 @@ std::vector<OptionSpec> ProxyOptionSpecs() {
   for (OptionSpec& spec : server::DiscoveryOptionSpecs("Members")) t.push_back(std::move(spec));
   AddListenOptions(&t);
   t.push_back({"debug", Type::kBool, "false", "Log more.", "Other"});
+  t.push_back(
+      {"enable-pprof", Type::kBool, "false", "Serve CPU profiles under /debug/pprof/.", "Other"});
   t.push_back({"experimental-enable-grpc-logging", Type::kBool, "false",
                "Log each call when it has ended.", "Other"});
   t.push_back({"help", Type::kBool, "false", "This text.", "Other"});
@@ -259,6 +260,7 @@ absl::StatusOr<ProxyConfig> MakeProxyConfig(const OptionValues& values) {
   config.upstream.keepalive_timeout_ns = values.GetInt("dial-keepalive-timeout");
   config.upstream.keepalive_without_calls = values.GetBool("permit-without-stream");
   config.ordered_reads = values.GetBool("experimental-serializable-ordering");
+  config.profiles = values.GetBool("enable-pprof");
   config.log_calls = values.GetBool("experimental-enable-grpc-logging");
   // As Go's client: 0 is no limit of one's own.
   if (const int64_t limit = values.GetInt("max-send-bytes"); limit > 0) {

@@ -27,6 +27,7 @@ struct ProxyConfig {
   std::optional<transport::ListenAddress> metrics;  // --metrics-addr
   bool ordered_reads = false;                       // --experimental-serializable-ordering
   bool log_calls = false;
+  bool profiles = false;  // --enable-pprof
 };
 
 // Reads the files of TLS, and makes those of --auto-tls. kInvalidArgument says what is wrong.

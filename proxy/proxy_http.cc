@@ -7,7 +7,9 @@
 #include "base/text.h"
 #include "proxy/health.h"
 #include "server/http_client.h"
+#include "server/http_texts.h"
 #include "server/metrics_text.h"
+#include "server/profile_endpoint.h"
 
 namespace quorate::proxy {
 
@@ -18,29 +20,20 @@ using ReplyFn = std::function<void(HttpResponse)>;
 
 namespace {
 
-constexpr char kPlain[] = "text/plain; charset=utf-8";
 constexpr char kExposition[] = "text/plain; version=0.0.4";
 constexpr int64_t kFetchTimeoutNs = 5 * kNanosPerSecond;
 
-HttpResponse Text(int status, std::string body) {
-  return {
-      status, {{"Content-Type", kPlain}, {"X-Content-Type-Options", "nosniff"}}, std::move(body)};
-}
-
 void Health(const HttpParts& parts, const HttpRequest& request,
             void (*check)(Upstream*, const KeyNamespace&, HealthDone), const ReplyFn& reply) {
-  if (request.method != "GET") {
-    HttpResponse response = Text(405, "Method Not Allowed\n");
-    response.headers.emplace_back("Allow", "GET");
-    return reply(std::move(response));
-  }
+  if (request.method != "GET") return reply(server::MethodNotAllowed());
   const auto answer = [reply](const std::string& reason) {
     if (reason.empty()) {
-      return reply({200, {{"Content-Type", kPlain}}, R"({"health":"true","reason":""})"});
+      return reply(
+          {200, {{"Content-Type", server::kPlainText}}, R"({"health":"true","reason":""})"});
     }
     std::string body = R"({"health":"false","reason":)";
     AppendJsonString(reason, &body);
-    reply(Text(503, body + "}\n"));
+    reply(server::Text(503, body + "}\n"));
   };
   if (check == CheckReadAndWatch && !parts.advertised) return answer("no connection to proxy");
   parts.upstream->loop()->Post(
@@ -58,7 +51,7 @@ void MemberMetrics(const HttpParts& parts, const HttpRequest& request, const Rep
   call.tls = parts.tls;
   parts.workers->Submit([call = std::move(call), reply] {
     const absl::StatusOr<server::HttpAnswer> answer = server::CallHttp(call);
-    if (!answer.ok()) return reply(Text(500, "Internal server error\n"));
+    if (!answer.ok()) return reply(server::Text(500, "Internal server error\n"));
     reply({200, {{"Content-Type", kExposition}}, answer->body});
   });
 }
@@ -94,7 +87,10 @@ transport::HttpHandler MakeProxyHttpHandler(const HttpParts& parts) {
     if (request.path == "/proxy/metrics") {
       return reply({200, {{"Content-Type", kExposition}}, ProxyMetrics(parts)});
     }
-    reply(Text(404, "404 page not found\n"));
+    if (request.path.starts_with("/debug/pprof")) {
+      return server::ServeProfile(parts.profiler, request, reply);
+    }
+    reply(server::NotFound());
   };
 }
 

@@ -10,6 +10,7 @@
 #include "proxy/key_namespace.h"
 #include "proxy/proxy_counters.h"
 #include "proxy/upstream.h"
+#include "server/cpu_profiler.h"
 #include "server/rpc_metrics.h"
 #include "server/worker_pool.h"
 #include "transport/server.h"
@@ -22,8 +23,9 @@ struct HttpParts {
   const KeyNamespace* space;
   const ProxyCounters* counters;
   const server::RpcMetrics* rpc;
-  server::WorkerPool* workers;  // for what waits
-  std::string metrics_url;      // "http://host:port" of a member, or without a scheme
+  server::WorkerPool* workers;    // for what waits
+  server::CpuProfiler* profiler;  // null without --enable-pprof
+  std::string metrics_url;        // "http://host:port" of a member, or without a scheme
   std::shared_ptr<transport::TlsContext> tls;
   bool advertised = false;  // there is an address at which clients find the proxy
 };

@@ -75,14 +75,18 @@ absl::Status ProxyServer::Build() {
 
 absl::Status ProxyServer::Listen() {
   rpc_metrics_.emplace(table_);
-  HttpParts http{upstream_.get(),
-                 &space_,
-                 &counters_,
-                 &*rpc_metrics_,
-                 &workers_,
-                 config_.upstream.endpoints.front(),
-                 config_.upstream.tls,
-                 !config_.cluster.advertised_url.empty()};
+  if (config_.profiles) {
+    QR_ASSIGN_OR_RETURN(profiler_, server::CpuProfiler::Load());
+  }
+  HttpParts http{.upstream = upstream_.get(),
+                 .space = &space_,
+                 .counters = &counters_,
+                 .rpc = &*rpc_metrics_,
+                 .workers = &workers_,
+                 .profiler = profiler_.get(),
+                 .metrics_url = config_.upstream.endpoints.front(),
+                 .tls = config_.upstream.tls,
+                 .advertised = !config_.cluster.advertised_url.empty()};
   transport::ServerOptions options = config_.server;
   options.clock = &clock_;
   call_log_.emplace(&*rpc_metrics_);
@@ -135,6 +139,7 @@ void ProxyServer::SyncEndpoints() {
 }
 
 ProxyServer::~ProxyServer() {
+  if (profiler_ != nullptr) profiler_->Stop();
   const int64_t deadline_ns = clock_.MonotonicNs() + kDrainNs;
   if (transport_ != nullptr) transport_->Drain(deadline_ns);
   if (metrics_transport_ != nullptr) metrics_transport_->Drain(deadline_ns);

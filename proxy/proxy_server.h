@@ -18,6 +18,7 @@
 #include "proxy/proxy_counters.h"
 #include "proxy/watch_proxy.h"
 #include "proxy/watch_ranges.h"
+#include "server/cpu_profiler.h"
 #include "server/rpc_metrics.h"
 #include "server/worker_pool.h"
 #include "transport/server.h"
@@ -44,6 +45,7 @@ class ProxyServer {
   const KeyNamespace space_;
   ProxyCounters counters_;
   server::WorkerPool workers_{1};
+  std::unique_ptr<server::CpuProfiler> profiler_;  // null without --enable-pprof
   transport::EventLoop loop_;
 
   // Made and destroyed on the loop, in this order and the other way round.

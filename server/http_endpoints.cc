@@ -8,7 +8,9 @@
 #include "absl/strings/numbers.h"
 #include "base/text.h"
 #include "server/debug_vars.h"
+#include "server/http_texts.h"
 #include "server/peer_endpoints.h"
+#include "server/profile_endpoint.h"
 
 namespace quorate::server {
 namespace {
@@ -17,36 +19,11 @@ using transport::HttpRequest;
 using transport::HttpResponse;
 using ReplyFn = std::function<void(HttpResponse)>;
 
-constexpr char kPlain[] = "text/plain; charset=utf-8";
-
-HttpResponse Text(int status, std::string body) {
-  return {
-      status, {{"Content-Type", kPlain}, {"X-Content-Type-Options", "nosniff"}}, std::move(body)};
-}
-
-HttpResponse NotFound() { return Text(404, "404 page not found\n"); }
-
-// Values of a repeated query key, `exclude=a&exclude=b`.
-std::set<std::string> QueryValues(const std::string& query, std::string_view key) {
-  std::set<std::string> values;
-  for (std::string_view item : StrSplit(query, '&')) {
-    const auto parts = SplitOnce(item, '=');
-    if (parts.first == key) values.emplace(parts.second);
-  }
-  return values;
-}
-
 bool HasQuery(const std::string& query, std::string_view key) {
   for (std::string_view item : StrSplit(query, '&')) {
     if (item == key || item.starts_with(StrCat(key, "="))) return true;
   }
   return false;
-}
-
-HttpResponse MethodNotAllowed() {
-  HttpResponse response = Text(405, "Method Not Allowed\n");
-  response.headers.emplace_back("Allow", "GET");
-  return response;
 }
 
 // Runs `then` with the error text of a read ("" = it worked).
@@ -69,10 +46,10 @@ void Health(ServiceContext* context, MetricsSources* metrics, const HttpRequest&
   const auto answer = [metrics, reply](const std::string& reason) {
     (reason.empty() ? metrics->health_success : metrics->health_failures).fetch_add(1);
     if (reason.empty()) {
-      return reply({200, {{"Content-Type", kPlain}}, R"({"health":"true","reason":""})"});
+      return reply({200, {{"Content-Type", kPlainText}}, R"({"health":"true","reason":""})"});
     }
     reply({503,
-           {{"Content-Type", kPlain}},
+           {{"Content-Type", kPlainText}},
            StrCat(R"({"health":"false","reason":")", reason, "\"}\n")});
   };
   context->loop->Run([=](Replica& replica) {
@@ -195,32 +172,6 @@ void DebugVars(ServiceContext* context, MetricsSources* metrics, ReplyFn reply) 
   });
 }
 
-// --- /debug/pprof
-
-constexpr int64_t kProfileSecondsMax = 3600;
-
-void Profile(MetricsSources* metrics, const HttpRequest& request, ReplyFn reply) {
-  if (metrics->profiler == nullptr) return reply(NotFound());
-  if (request.path == "/debug/pprof" || request.path == "/debug/pprof/") {
-    return reply(Text(200, "profile?seconds=30   CPU time, for go tool pprof or google-pprof\n"));
-  }
-  if (request.path != "/debug/pprof/profile") return reply(NotFound());
-  int64_t seconds = 30;  // as Go's
-  for (const std::string& value : QueryValues(request.query, "seconds")) {
-    if (!absl::SimpleAtoi(value, &seconds)) seconds = 0;
-  }
-  if (seconds <= 0 || seconds > kProfileSecondsMax) {
-    return reply(Text(400, "seconds wants a whole number up to 3600\n"));
-  }
-  metrics->profiler->Profile(
-      seconds * kNanosPerSecond, [reply](absl::StatusOr<std::string> profile) {
-        if (!profile.ok()) {
-          return reply(Text(500, StrCat(ToStd(profile.status().message()), "\n")));
-        }
-        reply({200, {{"Content-Type", "application/octet-stream"}}, *std::move(profile)});
-      });
-}
-
 // Routes that clients and metrics listeners share; false = not one of them.
 bool ServeCommon(ServiceContext* context, MetricsSources* metrics, const HttpRequest& request,
                  const ReplyFn& reply) {
@@ -310,7 +261,9 @@ transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSou
       return gateway->Serve(std::move(request), std::move(headers), std::move(reply));
     }
     if (request.path == "/debug/vars") return DebugVars(context, metrics, reply);
-    if (request.path.starts_with("/debug/pprof")) return Profile(metrics, request, reply);
+    if (request.path.starts_with("/debug/pprof")) {
+      return ServeProfile(metrics->profiler, request, reply);
+    }
     if (request.path != "/version") return reply(NotFound());
     if (request.method != "GET") return reply(MethodNotAllowed());
     Version(context, reply);

@@ -416,7 +416,7 @@ def http_side():
                 assert proxy.get("/health", port) == well and proxy.get("/proxy/health", port) == well
                 assert "etcd_server_has_leader 1" in proxy.get("/metrics", port)[1]
                 assert "etcd_grpc_proxy_cache_keys_total 0" in proxy.get("/proxy/metrics", port)[1]
-                assert proxy.get("/version", port)[0] == 404
+                assert proxy.get("/version", port)[0] == proxy.get("/debug/pprof/", port)[0] == 404
             refused(grpc.StatusCode.UNIMPLEMENTED, "not supported by the gRPC proxy", list,
                     proxy.client().KV.RangeStream(etcd.RangeRequest(key=b"k")))
             server.stop()
@@ -424,6 +424,8 @@ def http_side():
             assert status == 503 and '"health":"false"' in text, text
             assert proxy.get("/metrics")[0] == 500
             assert proxy.stop() == -signal.SIGTERM
+        with Proxy([server.endpoint], "--enable-pprof") as proxy:
+            assert proxy.get("/debug/pprof/")[0] == 200
 
 
 def synced_endpoints():
