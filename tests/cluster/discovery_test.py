@@ -236,7 +236,9 @@ class Standing:
             names.around([quorate_binary(), program, "start", f"--discovery-srv={DOMAIN}",
                           f"--listen-addr=127.0.0.1:{port}", *flags]),
             stderr=subprocess.PIPE, text=True)
+        self.said = []
         for line in self.process.stderr:
+            self.said.append(line)
             if ready in line:
                 break
         else:
@@ -249,6 +251,35 @@ class Standing:
     def __exit__(self, *unused):
         self.process.terminate()
         self.process.wait()
+
+
+def by_dns_encrypted():
+    """Members at https, and only those taken that can show who they are."""
+    host = f"m0.{DOMAIN}"
+    with Authority() as authority:
+        pair = authority.issue("server", names=f"DNS:{host},IP:127.0.0.1")
+        member, = seekers(1, f"--discovery-srv={DOMAIN}", "--discovery-srv-name=blue",
+                          "--peer-auto-tls", *server_flags(pair))
+        member.scheme = member.peer_scheme = "https"
+        plain, = free_ports(1)
+        srv = {f"_etcd-server-ssl-blue._tcp.{DOMAIN}": [(host, member.peer_port)],
+               f"_etcd-client-ssl._tcp.{DOMAIN}": [(host, member.client_port)],
+               f"_etcd-client._tcp.{DOMAIN}": [(host, plain)]}
+        with name_server.NameServer(srv) as names:
+            member.names = names
+            member.advertised_peer_url = f"https://{host}:{member.peer_port}"
+            try:
+                member.start()
+                port, = free_ports(1)
+                with Standing(names, "grpc-proxy", "started gRPC proxy", port,
+                              f"--cacert={authority.ca}") as proxy:
+                    client = Client(f"127.0.0.1:{port}")
+                    client.KV.Put(etcd.PutRequest(key=b"k"))
+                    client.close()
+                    ignored = [line for line in proxy.said if "ignoring a discovered" in line]
+                    assert len(ignored) == 1 and f"http://{host}:{plain}" in ignored[0], ignored
+            finally:
+                member.close()
 
 
 def bad_dns():
@@ -267,7 +298,7 @@ def bad_dns():
 
 
 CASES = [by_registry, beside_etcds, bad_registries, guarded_registry]
-WITH_NAMES = [by_dns, bad_dns]
+WITH_NAMES = [by_dns, by_dns_encrypted, bad_dns]
 
 
 def main():
@@ -277,7 +308,7 @@ def main():
     if reason is None:
         cases += WITH_NAMES
     else:
-        print(f"SKIPPED: by_dns, bad_dns: no name server of one's own here: {reason}")
+        print(f"SKIPPED: what asks DNS: no name server of one's own here: {reason}")
     for case in cases:
         if not wanted or case.__name__ in wanted:
             print(case.__name__, flush=True)
