@@ -11,6 +11,7 @@
 #include "server/http_texts.h"
 #include "server/peer_endpoints.h"
 #include "server/profile_endpoint.h"
+#include "server/services/gate.h"
 
 namespace quorate::server {
 namespace {
@@ -239,6 +240,13 @@ void RenameBeta(HttpRequest* request) {
   if (request->path.rfind(kBeta, 0) == 0) request->path.replace(0, kBeta.size(), "/v3/");
 }
 
+// A user by certificate, at the gateway: as in etcd only tokens count there, and nobody shall
+// wonder who he was taken for.
+bool BringsUselessName(const ServiceContext& context, const HttpRequest& request) {
+  return context.config->client_cert_auth && Gateway::Serves(request.path) &&
+         !request.peer_common_name.value_or("").empty() && AuthIsOn(context);
+}
+
 }  // namespace
 
 transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSources* metrics,
@@ -249,6 +257,11 @@ transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSou
       return reply(Text(421, StrCat("the host name \"", HeaderOf(request, "host"),
                                     "\" is not in --host-whitelist;\nadd it there or use "
                                     "a listed name\n")));
+    }
+    if (gateway != nullptr && BringsUselessName(*context, request)) {
+      return reply(Text(400,
+                        "CommonName of client sending a request against gateway will be "
+                        "ignored and not used as expected\n"));
     }
     Gateway::Headers headers = CorsHeaders(*context->config, request);
     reply = WithHeaders(headers, std::move(reply));

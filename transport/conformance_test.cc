@@ -179,6 +179,22 @@ TEST_CASE("server streams deliver all messages in order") {
   }
 }
 
+TEST_CASE("a server stream takes exactly one message") {
+  const std::string transport = EachTransport();
+  CAPTURE(transport);
+  TestServer server(transport);
+  TestClient client(server.port());
+  for (const size_t count : {0, 2}) {
+    auto stream = client.Open("/test.Echo/Many");
+    for (size_t i = 0; i < count; ++i) stream->Send("1 1");
+    stream->HalfClose();
+    const RpcStatus status = stream->WaitClosed();
+    REQUIRE(status.code == RpcCode::kInternal);
+    REQUIRE_THAT(status.message, Catch::Contains("cardinality violation"));
+    client.Close(std::move(stream));
+  }
+}
+
 TEST_CASE("bidi streams echo, half-close and end") {
   const std::string transport = EachTransport();
   CAPTURE(transport);

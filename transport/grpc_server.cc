@@ -143,6 +143,7 @@ class GrpcCall final : public ServerCall, public std::enable_shared_from_this<Gr
 
   void Begin();
   void StartRead();
+  void Deliver(RequestMessages::Next next);
   void HalfClose();
   void Queue(Message message, const RpcStatus* then);
   void SetStatus(RpcStatus status);  // under mutex_
@@ -176,8 +177,8 @@ class GrpcCall final : public ServerCall, public std::enable_shared_from_this<Gr
   std::unique_ptr<CallHandler> handler_;
   grpc::ByteBuffer incoming_;
   grpc::Alarm read_end_alarm_;
-  grpc::Alarm pull_end_alarm_;  // set once, by whoever pulled
-  bool dispatched_ = false;
+  grpc::Alarm pull_end_alarm_;               // set once, by whoever pulled
+  std::optional<RequestMessages> requests_;  // of a method that there is
   bool above_low_ = false;
 
   std::atomic<bool> cancelled_{false};
@@ -231,6 +232,7 @@ void GrpcCall::Begin() {
     return Finish(UnknownMethodStatus(host_->services(), context_.method()));
   }
   if (options.observer != nullptr) options.observer->Started(*method_);
+  requests_.emplace(method_->kind);
   if (method_->bidi != nullptr) handler_ = method_->bidi(shared_from_this());
   StartRead();
 }
@@ -254,14 +256,8 @@ void GrpcCall::OnRead(bool ok) {
   incoming_.Clear();
   RpcObserver* const observer = host_->options().observer;
   if (observer != nullptr) observer->MessageReceived(*method_, message.size());
-  if (method_->bidi != nullptr) {
-    if (handler_ != nullptr) handler_->OnMessage(std::move(message));
-    StartRead();
-  } else {
-    dispatched_ = true;
-    received_ns_ = host_->options().clock->MonotonicNs();
-    method_->unary(shared_from_this(), std::move(message));
-  }
+  Deliver(requests_->OnMessage(std::move(message)));
+  if (!requests_->complete()) StartRead();
   OperationEnded();
 }
 
@@ -275,12 +271,20 @@ void GrpcCall::OnReadEnd(bool) {
   OperationEnded();
 }
 
-void GrpcCall::HalfClose() {
-  if (method_->bidi != nullptr) {
-    if (handler_ != nullptr) handler_->OnHalfClose();
-  } else if (!dispatched_) {
-    Finish({RpcCode::kInternal, "grpc: the call carries no request message"});
+void GrpcCall::Deliver(RequestMessages::Next next) {
+  if (next.refuse.has_value()) return Finish(*std::move(next.refuse));
+  if (!next.deliver.has_value()) return;
+  if (method_->bidi == nullptr) {
+    received_ns_ = host_->options().clock->MonotonicNs();
+    method_->unary(shared_from_this(), *std::move(next.deliver));
+  } else if (handler_ != nullptr) {
+    handler_->OnMessage(*std::move(next.deliver));
   }
+}
+
+void GrpcCall::HalfClose() {
+  Deliver(requests_->OnHalfClose());
+  if (handler_ != nullptr) handler_->OnHalfClose();
 }
 
 void GrpcCall::Queue(Message message, const RpcStatus* then) {

@@ -380,7 +380,6 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
     return Finish(call, {RpcCode::kUnavailable, "the server is shutting down"});
   }
   if (method->bidi != nullptr) {
-    call->dispatched_ = true;
     call->handler_ = method->bidi(call->self_);
   }
   if (end_stream) OnHalfClose(call);
@@ -446,7 +445,7 @@ void Http2Session::OnData(NativeCall* call, std::string_view data) {
     if (data.size() > *call->body_bytes_left_) return ResetMalformed(call->stream_id_);
     *call->body_bytes_left_ -= data.size();
   }
-  while (!call->finishing_) {
+  while (!call->finishing_ && !call->requests_.complete()) {
     Bytes message;
     RpcStatus error;
     switch (call->decoder_.Next(&data, &message, &error)) {
@@ -460,22 +459,19 @@ void Http2Session::OnData(NativeCall* call, std::string_view data) {
     if (context_->options->observer != nullptr) {
       context_->options->observer->MessageReceived(*call->method_, message.size());
     }
-    if (call->method_->bidi == nullptr) {
-      Dispatch(call, std::move(message));
-    } else if (call->handler_ != nullptr) {
-      call->handler_->OnMessage(std::move(message));
-    }
+    Deliver(call, call->requests_.OnMessage(std::move(message)));
   }
 }
 
-void Http2Session::Dispatch(NativeCall* call, Bytes request) {
-  if (call->dispatched_) {
-    return Finish(call, {RpcCode::kInternal, "grpc: more than one request message in a call of " +
-                                                 call->method_->path});
+void Http2Session::Deliver(NativeCall* call, RequestMessages::Next next) {
+  if (next.refuse.has_value()) return Finish(call, *std::move(next.refuse));
+  if (!next.deliver.has_value()) return;
+  if (call->method_->bidi == nullptr) {
+    call->received_ns_ = context_->loop->NowNs();
+    call->method_->unary(call->self_, *std::move(next.deliver));
+  } else if (call->handler_ != nullptr) {
+    call->handler_->OnMessage(*std::move(next.deliver));
   }
-  call->dispatched_ = true;
-  call->received_ns_ = context_->loop->NowNs();
-  call->method_->unary(call->self_, std::move(request));
 }
 
 void Http2Session::OnHalfClose(NativeCall* call) {
@@ -486,10 +482,8 @@ void Http2Session::OnHalfClose(NativeCall* call) {
   if (call->decoder_.inside_message()) {
     return Finish(call, {RpcCode::kInternal, "grpc: the request ends inside a message"});
   }
-  if (!call->dispatched_) {
-    return Finish(call, {RpcCode::kInternal, "grpc: the call carries no request message"});
-  }
-  if (call->handler_ != nullptr) call->handler_->OnHalfClose();
+  Deliver(call, call->requests_.OnHalfClose());
+  if (!call->finishing_ && call->handler_ != nullptr) call->handler_->OnHalfClose();
 }
 
 void Http2Session::OnStreamClosed(NativeCall* call) {

@@ -75,7 +75,7 @@ class Http2Session final : public Protocol {
   // False when the timeout text is malformed.
   bool SetDeadline(NativeCall* call);
   void DeadlineHit(NativeCall* call);
-  void Dispatch(NativeCall* call, Bytes request);
+  void Deliver(NativeCall* call, RequestMessages::Next next);
   void Queue(NativeCall* call, Message message);
   // Sends what the call's state asks for: headers, resumed data, trailers.
   void Continue(NativeCall* call);

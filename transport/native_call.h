@@ -62,6 +62,7 @@ class NativeCall final : public ServerCall, public std::enable_shared_from_this<
       : session_(session),
         stream_id_(stream_id),
         method_(method),
+        requests_(method->kind),
         decoder_(message_bytes_max),
         peer_(std::move(peer)) {}
 
@@ -105,7 +106,6 @@ class NativeCall final : public ServerCall, public std::enable_shared_from_this<
   Http2Session* session_;  // null once the stream is closed
   const int32_t stream_id_;
   std::optional<uint64_t> body_bytes_left_;  // of what content-length promised
-  bool dispatched_ = false;                  // unary, server stream: the service has the request
   bool half_closed_ = false;                 // the peer sends no more
   bool response_started_ = false;            // HEADERS are submitted
   bool finishing_ = false;                   // the service or we ended the call
@@ -114,6 +114,7 @@ class NativeCall final : public ServerCall, public std::enable_shared_from_this<
   bool gzip_answer_ = false;
   bool pulling_now_ = false;  // inside MessageSource::Pull
   const Method* method_;
+  RequestMessages requests_;
   MessageDecoder decoder_;
   SendQueue queue_;
   RpcStatus status_;

@@ -10,6 +10,11 @@ namespace {
 
 bool PathBefore(const Method* method, std::string_view path) { return method->path < path; }
 
+RpcStatus Cardinality(const std::string& received) {
+  return {RpcCode::kInternal,
+          "cardinality violation: received " + received + " non-client-streaming RPC"};
+}
+
 }  // namespace
 
 uint64_t Message::size() const {
@@ -41,6 +46,27 @@ bool ServiceTable::HasService(std::string_view service) const {
     return path.size() > service.size() + 1 && path.substr(1, service.size()) == service &&
            path[service.size() + 1] == '/';
   });
+}
+
+RequestMessages::Next RequestMessages::OnMessage(Bytes message) {
+  ++count_;
+  if (kind_ == Method::Kind::kBidi) return {.deliver = std::move(message), .refuse = {}};
+  if (kind_ == Method::Kind::kUnary) {
+    return count_ == 1 ? Next{.deliver = std::move(message), .refuse = {}} : Next{};
+  }
+  if (count_ > 1) return {.deliver = {}, .refuse = Cardinality("multiple request messages for")};
+  held_ = std::move(message);
+  return {};
+}
+
+RequestMessages::Next RequestMessages::OnHalfClose() {
+  if (kind_ == Method::Kind::kBidi) return {};
+  if (count_ == 0) {
+    return {.deliver = {},
+            .refuse = kind_ == Method::Kind::kUnary ? RpcStatus{RpcCode::kUnknown, "EOF"}
+                                                    : Cardinality("no request message from")};
+  }
+  return {.deliver = std::exchange(held_, std::nullopt), .refuse = {}};
 }
 
 RpcStatus UnknownMethodStatus(const ServiceTable& table, std::string_view path) {

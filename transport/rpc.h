@@ -122,6 +122,29 @@ struct Method {
   bool MayLast() const { return kind != Kind::kUnary || bidi != nullptr; }
 };
 
+// Which of a call's messages the service gets, by the kind of the method: grpc-go's rules and
+// texts. Of a unary call the first, as soon as it is there; nobody reads what follows. Of a server
+// stream the only one, once the client sends no more. Of a bidirectional one all.
+class RequestMessages {
+ public:
+  // At most one of the two is set.
+  struct Next {
+    std::optional<Bytes> deliver;
+    std::optional<RpcStatus> refuse;
+  };
+
+  explicit RequestMessages(Method::Kind kind) : kind_(kind) {}
+  Next OnMessage(Bytes message);
+  Next OnHalfClose();
+  // What the client sends from now on is not looked at.
+  bool complete() const { return kind_ == Method::Kind::kUnary && count_ > 0; }
+
+ private:
+  const Method::Kind kind_;
+  size_t count_ = 0;
+  std::optional<Bytes> held_;
+};
+
 // Probes a transport calls per call; the server turns them into grpc_server_* metrics. Any thread.
 class RpcObserver {
  public:

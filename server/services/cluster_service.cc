@@ -147,15 +147,23 @@ void MemberRemove(ServiceContext& context, CallPtr call, Bytes bytes) {
   });
 }
 
+bool IsMember(const Engine& engine, uint64_t id) {
+  const std::vector<Member> members = engine.members();
+  return std::any_of(members.begin(), members.end(),
+                     [id](const Member& member) { return member.id() == id; });
+}
+
 void MemberUpdate(ServiceContext& context, CallPtr call, Bytes bytes) {
   etcdserverpb::MemberUpdateRequest request;
   if (!ParseOrFail(*call, bytes, &request)) return;
   engine::MemberContext updated;
   updated.member.set_id(request.id());
-  if (!TakePeerUrls(request.peerurls(), &updated.member)) {
-    return Fail(*call, engine::errors::kMemberBadURLs);
-  }
-  context.loop->Run([&context, call, updated](Replica& replica) {
+  const bool are_urls = TakePeerUrls(request.peerurls(), &updated.member);
+  context.loop->Run([&context, call, updated, are_urls](Replica& replica) {
+    // etcd stores any text, of which other members then end.
+    if (!are_urls && IsMember(replica.engine(), updated.member.id())) {
+      return Fail(*call, engine::errors::kMemberBadURLs);
+    }
     ChangeAndAnswer<etcdserverpb::MemberUpdateResponse>(context, call, replica,
                                                         raftpb::ConfChangeUpdateNode, updated);
   });

@@ -4,6 +4,8 @@
 
 #include "base/text.h"
 #include "engine/errors.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/unknown_field_set.h"
 #include "server/request_id.h"
 #include "server/services/gate.h"
 
@@ -26,6 +28,26 @@ char* PutVarint(char* out, uint64_t value) {
   }
   *out++ = static_cast<char>(value);
   return out;
+}
+
+constexpr int kMessageDepthMax = 100;  // the parser's
+
+// Whether the bytes are fields, in messages within too, whatever is wrong with their texts.
+bool AreFields(std::string_view bytes, const google::protobuf::Descriptor& type, int depth_left) {
+  google::protobuf::UnknownFieldSet fields;
+  if (depth_left == 0 || !fields.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return false;
+  }
+  for (int i = 0; i < fields.field_count(); ++i) {
+    const google::protobuf::UnknownField& field = fields.field(i);
+    const google::protobuf::FieldDescriptor* known = type.FindFieldByNumber(field.number());
+    if (known == nullptr || known->message_type() == nullptr ||
+        field.type() != google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED) {
+      continue;
+    }
+    if (!AreFields(field.length_delimited(), *known->message_type(), depth_left - 1)) return false;
+  }
+  return true;
 }
 
 constexpr uint32_t kHeaderTag = 100 << 3 | 2;  // InternalRaftRequest.header
@@ -82,6 +104,19 @@ void Answer(transport::ServerCall& call, engine::Reply reply) {
 }
 
 void Fail(transport::ServerCall& call, const engine::Error& error) { call.Finish(ToStatus(error)); }
+
+bool ParseOrFail(transport::ServerCall& call, const Bytes& bytes,
+                 google::protobuf::Message* request, RequestOf of) {
+  if (request->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return true;
+  const bool texts_alone = AreFields(std::string_view(bytes.data(), bytes.size()),
+                                     *request->GetDescriptor(), kMessageDepthMax);
+  call.Finish({transport::RpcCode::kInternal,
+               StrCat(of == RequestOf::kUnary ? "grpc: error unmarshalling request: "
+                                              : "grpc: failed to unmarshal the received message: ",
+                      texts_alone ? "string field contains invalid UTF-8"
+                                  : "proto: cannot parse invalid wire-format data")});
+  return false;
+}
 
 Bytes WrapRequest(RaftField field, std::string_view request, const RaftHeader& header) {
   const uint32_t tag = static_cast<uint32_t>(field) << 3 | 2;

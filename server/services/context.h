@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "engine/auth/auth_store.h"
 #include "engine/engine.h"
+#include "google/protobuf/message.h"
 #include "proto/raft_internal.pb.h"
 #include "server/backend_writer.h"
 #include "server/config.h"
@@ -65,14 +66,11 @@ transport::RpcStatus ToStatus(const engine::Error& error);
 void Answer(transport::ServerCall& call, engine::Reply reply);
 void Fail(transport::ServerCall& call, const engine::Error& error);
 
-// Parses a request or fails the call as gRPC does for bytes that are no such message.
-template <class Request>
-bool ParseOrFail(transport::ServerCall& call, const Bytes& bytes, Request* request) {
-  if (request->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return true;
-  call.Finish({transport::RpcCode::kInternal,
-               "grpc: error unmarshalling request: malformed " + request->GetTypeName()});
-  return false;
-}
+// Parses a request or fails the call as grpc-go does for bytes that are no such message, with its
+// words: those for a unary call, or for a message of a stream.
+enum class RequestOf { kUnary, kStream };
+bool ParseOrFail(transport::ServerCall& call, const Bytes& bytes,
+                 google::protobuf::Message* request, RequestOf of = RequestOf::kUnary);
 
 // Field numbers of InternalRaftRequest, for wrapping a request's bytes untouched.
 enum class RaftField : uint32_t {

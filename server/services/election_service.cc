@@ -180,7 +180,7 @@ class ObserveCall final : public WaitingCall {
 
   void Begin(const Bytes& bytes) override {
     v3electionpb::LeaderRequest request;
-    if (!ParseOrFail(*caller(), bytes, &request)) return;
+    if (!ParseOrFail(*caller(), bytes, &request, RequestOf::kStream)) return;
     prefix_ = KeyPrefix(request.name());
     Look();
   }

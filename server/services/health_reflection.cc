@@ -45,7 +45,7 @@ class HealthWatch final : public transport::CallHandler {
   explicit HealthWatch(CallPtr call) : call_(std::move(call)) {}
   void OnMessage(Bytes bytes) override {
     health::HealthCheckRequest request;
-    if (!ParseOrFail(*call_, bytes, &request)) return;
+    if (!ParseOrFail(*call_, bytes, &request, RequestOf::kStream)) return;
     health::HealthCheckResponse response;
     response.set_status(request.service().empty() ? health::HealthCheckResponse::SERVING
                                                   : health::HealthCheckResponse::SERVICE_UNKNOWN);
@@ -65,7 +65,7 @@ class ReflectionCall final : public transport::CallHandler {
 
   void OnMessage(Bytes bytes) override {
     reflection::ServerReflectionRequest request;
-    if (!ParseOrFail(*call_, bytes, &request)) return;
+    if (!ParseOrFail(*call_, bytes, &request, RequestOf::kStream)) return;
     reflection::ServerReflectionResponse response;
     response.set_valid_host(request.host());
     *response.mutable_original_request() = request;

@@ -174,7 +174,7 @@ class RangeStreamCall final : public transport::CallHandler {
     if (started_) return;
     started_ = true;
     etcdserverpb::RangeRequest request;
-    if (!ParseOrFail(*call_, bytes, &request)) return;
+    if (!ParseOrFail(*call_, bytes, &request, RequestOf::kStream)) return;
     Error error = Engine::CheckRange(request);
     if (error.ok()) error = Engine::CheckRangeStream(request);
     if (!error.ok()) return Fail(*call_, error);

@@ -103,7 +103,7 @@ class KeepAliveCall final : public transport::CallHandler {
 
   void OnMessage(Bytes bytes) override {
     etcdserverpb::LeaseKeepAliveRequest request;
-    if (!ParseOrFail(*call_, bytes, &request)) return;
+    if (!ParseOrFail(*call_, bytes, &request, RequestOf::kStream)) return;
     const int64_t give_up_ns =
         context_->clock->MonotonicNs() + context_->config->RequestTimeoutNs();
     context_->loop->Run(

@@ -40,8 +40,9 @@ void Status(ServiceContext& context, CallPtr call, Bytes bytes) {
     response.mutable_downgradeinfo()->set_targetversion(downgrade.target_version);
     if (response.leader() == 0) response.add_errors("etcdserver: no leader");
     for (const etcdserverpb::AlarmMember& alarm : engine.alarms()) {
-      response.add_errors(StrCat("memberID:", alarm.memberid(),
-                                 " alarm:", etcdserverpb::AlarmType_Name(alarm.alarm())));
+      const std::string& name = etcdserverpb::AlarmType_Name(alarm.alarm());
+      response.add_errors(StrCat("memberID:", alarm.memberid(), " alarm:",
+                                 name.empty() ? StrCat(static_cast<int>(alarm.alarm())) : name));
     }
     Answer(*call, Reply{{}, response.SerializeAsString()});
   });

@@ -190,7 +190,7 @@ class SnapshotCall final : public transport::CallHandler {
   void OnMessage(Bytes bytes) override {
     if (std::exchange(started_, true)) return;
     etcdserverpb::SnapshotRequest request;
-    if (!ParseOrFail(*call_, bytes, &request)) return;
+    if (!ParseOrFail(*call_, bytes, &request, RequestOf::kStream)) return;
     Permit(*context_, call_, AccessTo(kPath), [stream = stream_] { stream->Start(); });
   }
   void OnHalfClose() override {}

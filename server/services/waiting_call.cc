@@ -195,10 +195,7 @@ class WaitingCallHandler final : public transport::CallHandler {
     context_->loop->Run(
         [call = call_, message = std::move(message)](Replica&) { call->Begin(message); });
   }
-  void OnHalfClose() override {
-    if (begun_) return;
-    caller_->Finish({RpcCode::kInternal, "grpc: the call carries no request message"});
-  }
+  void OnHalfClose() override {}
   void OnWritable() override {
     if (!begun_) return;
     context_->loop->Run([call = call_](Replica&) { call->OnWritable(); });

@@ -54,7 +54,7 @@ class WatchCall final : public transport::CallHandler {
 
   void OnMessage(Bytes bytes) override {
     etcdserverpb::WatchRequest request;
-    if (!ParseOrFail(*call_, bytes, &request)) return;
+    if (!ParseOrFail(*call_, bytes, &request, RequestOf::kStream)) return;
     // A stream's token is that of its opening: looked at once, here.
     if (credentials_ == nullptr) credentials_ = TakeCredentials(*context_, *call_);
     const int64_t give_up_ns =

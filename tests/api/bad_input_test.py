@@ -334,13 +334,17 @@ def strip(message):
     return message
 
 
+def watch_answer_count(requests):
+    """Created and canceled messages; a watch that is refused late has one of each."""
+    creates = [r.create_request for r in requests if r.HasField("create_request")]
+    return len(creates) + sum(0 < c.start_revision < 4 for c in creates)
+
+
 def watch_answers(client, requests):
-    """The created and canceled messages; a watch that is refused late has one of each."""
     outgoing = queue.Queue()
     for request in requests:
         outgoing.put(request)
-    creates = [r.create_request for r in requests if r.HasField("create_request")]
-    wanted = len(creates) + sum(0 < c.start_revision < 4 for c in creates)
+    wanted = watch_answer_count(requests)
     stream = client.Watch.Watch(iter(outgoing.get, None))
     answers = [strip(next(stream)) for _ in range(wanted)]
     outgoing.put(None)

@@ -9,7 +9,8 @@ from pathlib import Path
 import grpc
 
 ROOT = Path(__file__).resolve().parents[2]
-_NAMES = ["authpb", "mvccpb", "membershippb", "etcdserverpb", "v3lockpb", "v3electionpb"]
+_NAMES = ["authpb", "mvccpb", "membershippb", "etcdserverpb", "v3lockpb", "v3electionpb",
+          "health"]
 
 
 def _generate():
@@ -27,6 +28,7 @@ etcd = _modules["etcdserverpb"]
 mvcc = _modules["mvccpb"]
 lock = _modules["v3lockpb"]
 election = _modules["v3electionpb"]
+health = _modules["health"]
 
 
 class Client:
