@@ -29,13 +29,14 @@ def set_options(text, **options):
     return text
 
 
-def serve(prefix, unit, config, folder):
+def serve(prefix, unit, config, folder, tuned):
     client_port, peer_port = free_ports(2)
     url, peer_url = f"http://127.0.0.1:{client_port}", f"http://127.0.0.1:{peer_port}"
     config.write_text(set_options(
         config.read_text(encoding="utf-8"), data_dir=f"{folder}/data", listen_client_urls=url,
         advertise_client_urls=url, listen_peer_urls=peer_url,
-        initial_advertise_peer_urls=peer_url, initial_cluster=f"default={peer_url}"),
+        initial_advertise_peer_urls=peer_url, initial_cluster=f"default={peer_url}",
+        **tuned),
         encoding="utf-8")
     command = re.search(r"^ExecStart=(.*)$", unit, re.M)[1].split()
     assert command[0] == f"{prefix}/sbin/quorate", command
@@ -86,7 +87,9 @@ def main():
         unit = (prefix / "lib/systemd/system/quorate.service").read_text(encoding="utf-8")
         assert "Type=notify" in unit and not re.search(r"@\w+@", unit), unit
         config = prefix / "etc/quorate/quorate.yaml"
-        serve(prefix, unit, config, folder)
+        tuned = yaml.safe_load(
+            (prefix / "share/doc/quorate/quorate.tuned.yaml").read_text(encoding="utf-8"))
+        serve(prefix, unit, config, folder, tuned)
         # A second installation leaves what the operator has set.
         before = config.read_text(encoding="utf-8")
         subprocess.run(["cmake", "--install", build, "--prefix", prefix], check=True,
