@@ -13,6 +13,7 @@ from servers import ROOT, quorate_binary  # noqa: E402
 from stubs import Client, etcd  # noqa: E402
 
 BLOB_BYTES = 32 * 1024
+PASSWORD = "a password"
 BUILT = ROOT / "build" / "peers" / "bin"  # scripts/build_etcd.sh
 DEBIAN = Path("/usr/bin")
 
@@ -36,7 +37,8 @@ def run(*command, code=0, **more):
 
 
 def fill(endpoint, alarm=True):
-    """Several revisions, deletes, leases, a compaction, an alarm. Answers the lease's id."""
+    """Several revisions, deletes, leases, a compaction, users and a role, an alarm. Answers the lease's
+    id."""
     client = Client(endpoint)
     for number in range(300):
         client.KV.Put(etcd.PutRequest(key=b"key-%03d" % (number % 200), value=b"v" * number))
@@ -50,6 +52,13 @@ def fill(endpoint, alarm=True):
         etcd.RequestOp(request_put=etcd.PutRequest(key=b"txn-b", value=b"2"))]))
     client.KV.Compact(etcd.CompactionRequest(revision=150, physical=True))
     client.KV.Put(etcd.PutRequest(key=b"key-001", value=b"after the compaction"))
+    client.Auth.RoleAdd(etcd.AuthRoleAddRequest(name="reader"))
+    permission = etcd.AuthRoleGrantPermissionRequest(name="reader")
+    permission.perm.key, permission.perm.range_end = b"key-0", b"key-1"
+    client.Auth.RoleGrantPermission(permission)
+    for name, role in (("root", "root"), ("alice", "reader")):
+        client.Auth.UserAdd(etcd.AuthUserAddRequest(name=name, password=PASSWORD))
+        client.Auth.UserGrantRole(etcd.AuthUserGrantRoleRequest(user=name, role=role))
     if alarm:
         client.Maintenance.Alarm(
             etcd.AlarmRequest(action="ACTIVATE", memberID=77, alarm="NOSPACE"))
@@ -75,11 +84,19 @@ def contents(endpoint):
         state = client.Lease.LeaseTimeToLive(
             etcd.LeaseTimeToLiveRequest(ID=lease, keys=True))
         granted[lease] = (state.grantedTTL, list(state.keys))
+    users = client.Auth.UserList(etcd.AuthUserListRequest()).users
+    roles = client.Auth.RoleList(etcd.AuthRoleListRequest()).roles
+    permissions = {role: client.Auth.RoleGet(etcd.AuthRoleGetRequest(role=role)).perm
+                   for role in roles}
     alarms = client.Maintenance.Alarm(etcd.AlarmRequest(action="GET")).alarms
     seen = {
         "revision": ranged.header.revision,
         "pairs": [kv.SerializeToString() for kv in ranged.kvs],
         "leases": granted,
+        "users": {user: list(client.Auth.UserGet(etcd.AuthUserGetRequest(name=user)).roles)
+                  for user in users},
+        "permissions": {role: [(p.permType, p.key, p.range_end) for p in granted]
+                        for role, granted in permissions.items()},
         "alarms": sorted((alarm.memberID, alarm.alarm) for alarm in alarms),
     }
     client.close()
@@ -113,5 +130,5 @@ def copy_of(path, name):
     return copy
 
 
-__all__ = ["BLOB_BYTES", "BUILT", "DEBIAN", "Client", "contents", "copy_of", "etcd", "fill",
-           "hash_kv", "quorate_binary", "run", "save", "tool"]
+__all__ = ["BLOB_BYTES", "BUILT", "DEBIAN", "Client", "PASSWORD", "contents", "copy_of", "etcd",
+           "fill", "hash_kv", "quorate_binary", "run", "save", "tool"]

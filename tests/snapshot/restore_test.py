@@ -13,9 +13,10 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from files import (BUILT, DEBIAN, Client, contents, copy_of, etcd, fill, hash_kv,  # noqa: E402
+from files import (BUILT, DEBIAN, PASSWORD, Client, contents, copy_of, etcd, fill, hash_kv,  # noqa: E402
                    quorate_binary, run, save, tool)
 
+import grpc  # noqa: E402
 from cluster import Cluster, run_cases, wait_for  # noqa: E402
 from servers import BACKENDS, Server, ServerDied  # noqa: E402
 
@@ -132,6 +133,80 @@ def there_and_back(backend):
             again = Path(server.root, "again.db")
             save(server.endpoint, again)
             assert json.loads(run(UTL, "hashkv", again, "-w", "json")[0]) == there.hashed
+
+
+class Users:
+    """Who may do what at a server with authentication on, as files.fill made them."""
+
+    def __init__(self, endpoint):
+        self.client = Client(endpoint)
+
+    def sign_in(self, name, password=PASSWORD):
+        return self.client.Auth.Authenticate(
+            etcd.AuthenticateRequest(name=name, password=password)).token
+
+    def status(self):
+        status = self.client.Auth.AuthStatus(etcd.AuthStatusRequest())
+        return status.enabled, status.authRevision
+
+    def read(self, key, token=None):
+        """The name of the status."""
+        try:
+            self.client.KV.Range(etcd.RangeRequest(key=key),
+                                 metadata=[("token", token)] if token else [])
+            return "OK"
+        except grpc.RpcError as error:
+            return error.code().name
+
+    def save(self, path):
+        metadata = [("token", self.sign_in("root"))]
+        path.write_bytes(b"".join(message.blob for message in self.client.Maintenance.Snapshot(
+            etcd.SnapshotRequest(), metadata=metadata)))
+
+
+def users_and_rights(backend):
+    """Authentication that was on is on again, from and to either: passwords, permissions and the auth
+    revision are the same, and nobody is signed in."""
+    etcdutl, binary = tool("etcdutl"), tool("etcd")
+    if etcdutl is None or binary is None:
+        print(f"  note: no etcdutl in {BUILT}")
+    ours = (quorate_binary(), [f"--backend={backend}"], None)
+    kinds = [ours] if etcdutl is None or binary is None else [ours, (binary, [], etcdutl)]
+    for made_by, flags, _ in kinds:
+        with Server(made_by, *flags) as server:
+            fill(server.endpoint, alarm=False)
+            users = Users(server.endpoint)
+            users.client.Auth.AuthEnable(etcd.AuthEnableRequest())
+            before = users.sign_in("alice")
+            assert users.read(b"key-001", before) == "OK"
+            snapshot = Path(server.root, "snapshot.db")
+            users.save(snapshot)
+            status = users.status()
+            users.client.close()
+            for program, more, restorer in kinds:
+                restored = Server(program, *more)
+                restore_into(restored, snapshot, backend, program=restorer)
+                with restored:
+                    # etcd waits for the log index in it for as long as the client does.
+                    keeps_rights(Users(restored.endpoint), status,
+                                 before if program == quorate_binary() else None)
+
+
+def keeps_rights(users, status, token_of_before):
+    assert users.status() == status, (users.status(), status)
+    assert users.read(b"key-001") == "INVALID_ARGUMENT"
+    if token_of_before is not None:
+        assert users.read(b"key-001", token_of_before) == "UNAUTHENTICATED"
+    alice = users.sign_in("alice")
+    assert users.read(b"key-001", alice) == "OK"
+    assert users.read(b"large", alice) == "PERMISSION_DENIED"
+    assert users.read(b"large", users.sign_in("root")) == "OK"
+    try:
+        users.sign_in("alice", "another")
+        raise AssertionError("a wrong password was taken")
+    except grpc.RpcError as error:
+        assert error.code().name == "INVALID_ARGUMENT", error
+    users.client.close()
 
 
 def three_members(backend):
@@ -329,6 +404,7 @@ CASES = [
     (answers_are_etcdutls, ("lmdb",)),
     (from_etcd, BACKENDS),
     (there_and_back, BACKENDS),
+    (users_and_rights, ("lmdb",)),
     (three_members, ("lmdb",)),
     (bumped_revision, ("memory",)),
     (refused, ("lmdb", "rocksdb")),
