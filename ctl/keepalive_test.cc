@@ -1,15 +1,13 @@
 // --keepalive-time and --keepalive-timeout: a server that is silent while a call waits is asked by
 // PING; who answers is waited for, who does not is left.
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
-#include <thread>
 
-#include "base/check.h"
 #include "base/text.h"
 #include "ctl/sync_client.h"
+#include "ctl/test_listener.h"
 #include "proto/etcdserverpb.pb.h"
 
 namespace quorate::ctl {
@@ -34,26 +32,12 @@ std::string Frame(uint8_t type, uint8_t flags, uint8_t stream, std::string_view 
 class QuietServer {
  public:
   enum class Pings { kAnswers, kIgnores };
-  explicit QuietServer(Pings pings) : pings_(pings) {
-    listen_fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    QR_CHECK(bind(listen_fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
-    QR_CHECK(listen(listen_fd_, 16) == 0);
-    socklen_t size = sizeof(address);
-    QR_CHECK(getsockname(listen_fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this] {
-      for (int fd; (fd = accept(listen_fd_, nullptr, nullptr)) >= 0; close(fd)) Serve(fd);
-    });
-  }
-  ~QuietServer() {
-    shutdown(listen_fd_, SHUT_RDWR);
-    thread_.join();
-    close(listen_fd_);
-  }
-  std::string endpoint() const { return StrCat("127.0.0.1:", port_); }
+  explicit QuietServer(Pings pings)
+      : pings_(pings), listener_([this](int fd) {
+          Serve(fd);
+          close(fd);
+        }) {}
+  std::string endpoint() const { return listener_.endpoint(); }
 
  private:
   static bool ReadAll(int fd, std::string* bytes) {
@@ -85,9 +69,7 @@ class QuietServer {
   }
 
   const Pings pings_;
-  int listen_fd_ = -1;
-  uint16_t port_ = 0;
-  std::thread thread_;
+  const TestListener listener_;
 };
 
 transport::RpcStatus EndOfAStream(const QuietServer& server, int64_t keepalive_timeout_ns) {

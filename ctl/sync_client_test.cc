@@ -5,7 +5,6 @@
 
 #include <dlfcn.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "ctl/test_listener.h"
 #include "proto/etcdserverpb.pb.h"
 #include "transport/server.h"
 
@@ -70,49 +70,35 @@ class BadServer {
   enum class Then { kHold, kClose };
   // `greeting` is sent at once; `answer` when the client has sent something after its preface.
   BadServer(std::string greeting, std::string answer, Then then)
-      : greeting_(std::move(greeting)), answer_(std::move(answer)), then_(then) {
-    listen_fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    QR_CHECK(bind(listen_fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
-    QR_CHECK(listen(listen_fd_, 512) == 0);
-    socklen_t size = sizeof(address);
-    QR_CHECK(getsockname(listen_fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this] { Run(); });
-  }
+      : greeting_(std::move(greeting)),
+        answer_(std::move(answer)),
+        then_(then),
+        listener_(std::make_unique<TestListener>([this](int fd) { Treat(fd); })) {}
   ~BadServer() {
-    shutdown(listen_fd_, SHUT_RDWR);
-    thread_.join();
-    close(listen_fd_);
+    listener_.reset();
+    for (const int fd : held_) close(fd);
   }
 
-  std::string endpoint() const { return StrCat("127.0.0.1:", port_); }
+  std::string endpoint() const { return listener_->endpoint(); }
 
  private:
-  void Run() {
-    std::vector<int> held;
-    for (int fd; (fd = accept(listen_fd_, nullptr, nullptr)) >= 0;) {
-      send(fd, greeting_.data(), greeting_.size(), MSG_NOSIGNAL);
-      if (!answer_.empty()) {
-        char byte;
-        if (recv(fd, &byte, 1, 0) > 0) send(fd, answer_.data(), answer_.size(), MSG_NOSIGNAL);
-      }
-      if (then_ == Then::kHold && held.size() < 256) {
-        held.push_back(fd);
-      } else {
-        close(fd);
-      }
+  void Treat(int fd) {
+    send(fd, greeting_.data(), greeting_.size(), MSG_NOSIGNAL);
+    if (!answer_.empty()) {
+      char byte;
+      if (recv(fd, &byte, 1, 0) > 0) send(fd, answer_.data(), answer_.size(), MSG_NOSIGNAL);
     }
-    for (const int fd : held) close(fd);
+    if (then_ == Then::kHold && held_.size() < 256) {
+      held_.push_back(fd);
+    } else {
+      close(fd);
+    }
   }
 
   const std::string greeting_, answer_;
   const Then then_;
-  int listen_fd_ = -1;
-  uint16_t port_ = 0;
-  std::thread thread_;
+  std::vector<int> held_;
+  std::unique_ptr<TestListener> listener_;
 };
 
 RpcStatus CallOnceThrough(const std::string& endpoint, int64_t timeout_ns) {
