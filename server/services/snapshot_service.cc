@@ -12,6 +12,7 @@
 #include "proto/etcdserverpb.pb.h"
 #include "server/data_dir.h"
 #include "server/services/gate.h"
+#include "server/version_monitor.h"
 
 namespace quorate::server {
 namespace {
@@ -47,6 +48,7 @@ class SnapshotStream final : public std::enable_shared_from_this<SnapshotStream>
     start_ns_ = context_->clock->MonotonicNs();
     context_->loop->Run([self = shared_from_this()](Replica& replica) {
       replica.SealNow();
+      self->version_ = StorageVersion(replica.engine().cluster_version());
       // By then all that was applied is with the backend writer.
       self->context_->loop->Run([self](Replica&) {
         self->context_->backend_writer->Run([self](kv::KvBackend& backend) {
@@ -78,7 +80,7 @@ class SnapshotStream final : public std::enable_shared_from_this<SnapshotStream>
   }
 
   absl::Status BeginSpool(std::unique_ptr<kv::KvSnapshot> state) {
-    QR_ASSIGN_OR_RETURN(version_, bbolt::StorageVersionOf(*state, kClusterVersion));
+    QR_ASSIGN_OR_RETURN(version_, bbolt::StorageVersionOf(*state, version_));
     FileEnv* const env = PosixFileEnv();
     const std::string path = StrCat(context_->config->data_dir, "/member/", kSnapshotSpoolPrefix,
                                     spools_->next.fetch_add(1));
