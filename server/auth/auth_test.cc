@@ -14,6 +14,7 @@
 #include "server/auth/password.h"
 #include "server/auth/password_work.h"
 #include "server/auth/tokens.h"
+#include "server/auth/verified_tokens.h"
 
 namespace quorate::server {
 namespace {
@@ -144,6 +145,7 @@ TEST_CASE("jwt: claims of our own come back, until their time is over") {
   CHECK(claims->revision == 17);
   CHECK(claims->expires_s == 5001);
   CHECK_FALSE((*jwt)->Verify(token, now_ns + kNanosPerSecond));
+  CHECK((*jwt)->Verify(token, now_ns));  // it was found good before, and is judged by its time
   CHECK_FALSE((*jwt)->Verify(token + ".", now_ns));
   for (size_t i = 0; i < token.size(); ++i) {
     std::string changed = token;
@@ -152,6 +154,20 @@ TEST_CASE("jwt: claims of our own come back, until their time is over") {
     CAPTURE(changed);
     CHECK_FALSE((*jwt)->Verify(changed, now_ns));
   }
+}
+
+TEST_CASE("verified tokens: those that came last are known, a bounded number of them") {
+  VerifiedTokens tokens(2);
+  const auto claims = [](const std::string& name) { return JwtClaims{name, 7, 1e12, 0}; };
+  REQUIRE_FALSE(tokens.Find("a"));
+  for (const char* token : {"a", "b", "c"}) tokens.Add(token, claims(token));
+  REQUIRE(tokens.Find("a")->username == "a");  // was asked for, and so stays
+  tokens.Add("d", claims("d"));
+  tokens.Add("e", claims("e"));
+  REQUIRE(tokens.size() <= 4);
+  REQUIRE_FALSE(tokens.Find("b"));
+  REQUIRE(tokens.Find("a"));
+  REQUIRE(tokens.Find("e")->revision == 7);
 }
 
 TEST_CASE("tokens: what --auth-token may say") {

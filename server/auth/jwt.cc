@@ -12,6 +12,7 @@
 #include "base/status_util.h"
 #include "base/text.h"
 #include "server/auth/jwt_signature.h"
+#include "server/auth/verified_tokens.h"
 
 namespace quorate::server {
 namespace {
@@ -19,6 +20,7 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kTokenBytesMax = 16 << 10;
+constexpr size_t kVerifiedMax = 1024;
 // Beyond it a double does not tell whole numbers apart.
 constexpr double kRevisionMax = 9007199254740992.0;
 
@@ -41,14 +43,17 @@ bool ReadTime(const json& claims, const char* name, double* out) {
   return true;
 }
 
-std::optional<JwtClaims> ClaimsOf(const json& claims, double now_s) {
+bool ValidAt(const JwtClaims& claims, double now_s) {
+  return now_s < claims.expires_s && now_s >= claims.not_before_s;
+}
+
+std::optional<JwtClaims> ClaimsOf(const json& claims) {
   JwtClaims out;
   out.expires_s = std::numeric_limits<double>::infinity();
-  double not_before_s = -std::numeric_limits<double>::infinity();
-  if (!ReadTime(claims, "exp", &out.expires_s) || !ReadTime(claims, "nbf", &not_before_s)) {
+  out.not_before_s = -std::numeric_limits<double>::infinity();
+  if (!ReadTime(claims, "exp", &out.expires_s) || !ReadTime(claims, "nbf", &out.not_before_s)) {
     return std::nullopt;
   }
-  if (now_s >= out.expires_s || now_s < not_before_s) return std::nullopt;
   const auto name = claims.find("username");
   const auto revision = claims.find("revision");
   if (name == claims.end() || !name->is_string() || revision == claims.end() ||
@@ -83,6 +88,16 @@ class SignedJwt final : public Jwt {
   }
 
   std::optional<JwtClaims> Verify(std::string_view token, int64_t now_ns) const override {
+    std::optional<JwtClaims> claims = verified_.Find(token);
+    if (!claims) {
+      claims = VerifySignature(token);
+      if (claims) verified_.Add(token, *claims);
+    }
+    return claims && ValidAt(*claims, SecondsOf(now_ns)) ? claims : std::nullopt;
+  }
+
+ private:
+  std::optional<JwtClaims> VerifySignature(std::string_view token) const {
     if (token.size() > kTokenBytesMax) return std::nullopt;
     const std::vector<std::string_view> parts = StrSplit(token, '.');
     if (parts.size() != 3) return std::nullopt;
@@ -99,12 +114,12 @@ class SignedJwt final : public Jwt {
     const std::string_view signed_text = token.substr(0, parts[0].size() + 1 + parts[1].size());
     if (!signer_->Verify(signed_text, signature)) return std::nullopt;
     const std::optional<json> claims = DecodePart(parts[1]);
-    return claims ? ClaimsOf(*claims, SecondsOf(now_ns)) : std::nullopt;
+    return claims ? ClaimsOf(*claims) : std::nullopt;
   }
 
- private:
   const std::unique_ptr<JwtSigner> signer_;
   const int64_t ttl_ns_;
+  mutable VerifiedTokens verified_{kVerifiedMax};
 };
 
 absl::StatusOr<std::string> ReadKey(const std::string& path) {

@@ -23,7 +23,8 @@ struct JwtOptions {
 struct JwtClaims {
   std::string username;
   uint64_t revision = 0;
-  double expires_s = 0;  // wall clock, Unix time; infinity = never
+  double expires_s = 0;     // wall clock, Unix time; infinity = never
+  double not_before_s = 0;  // the same; - infinity = always
 };
 
 class Jwt {
@@ -37,7 +38,7 @@ class Jwt {
   virtual absl::StatusOr<std::string> Sign(const std::string& username, uint64_t revision,
                                            int64_t now_ns) const = 0;
   // What a token says that was signed by the key, is valid already and not over; nullopt for all
-  // others.
+  // others. Of a token that comes again the signature is not checked again.
   virtual std::optional<JwtClaims> Verify(std::string_view token, int64_t now_ns) const = 0;
 };
 
