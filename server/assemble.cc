@@ -116,6 +116,7 @@ absl::Status Node::Parts::Bind() {
   BuildServices();
   transport::ServerOptions options = TransportOptions(config, &clock, rpc_metrics.get());
   if (config.gateway) {
+    options.http_conversations = IsConversation;
     gateway = std::make_unique<Gateway>(
         Gateway::Parts{&context, &services, rpc_metrics.get(), options.receive_message_bytes_max});
   }

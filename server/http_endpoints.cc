@@ -8,10 +8,12 @@
 #include "absl/strings/numbers.h"
 #include "base/text.h"
 #include "server/debug_vars.h"
+#include "server/gateway/websocket_request.h"
 #include "server/http_texts.h"
 #include "server/peer_endpoints.h"
 #include "server/profile_endpoint.h"
 #include "server/services/gate.h"
+#include "transport/websocket.h"
 
 namespace quorate::server {
 namespace {
@@ -150,7 +152,7 @@ void Metrics(ServiceContext* context, MetricsSources* metrics, ReplyFn reply) {
   context->loop->Run([=](Replica& replica) {
     context->workers->Submit([metrics, reply, view = EngineView::Of(replica)] {
       reply({200,
-             {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},
+             {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"}},
              FormatMetrics(*metrics, view)});
       metrics->scrapes.fetch_add(1);
     });
@@ -197,20 +199,13 @@ bool ServeCommon(ServiceContext* context, MetricsSources* metrics, const HttpReq
   return true;
 }
 
-std::string HeaderOf(const HttpRequest& request, std::string_view name) {
-  for (const auto& [key, value] : request.headers) {
-    if (key == name) return value;
-  }
-  return "";
-}
-
 bool Lists(const std::vector<std::string>& list, const std::string& item) {
   return std::find(list.begin(), list.end(), "*") != list.end() ||
          std::find(list.begin(), list.end(), item) != list.end();
 }
 
 bool HostAllowed(const ServerConfig& config, const HttpRequest& request) {
-  std::string host = HeaderOf(request, "host");
+  std::string host(request.Header("host").value_or(""));
   const size_t colon = host.rfind(':');
   if (colon != std::string::npos && !host.ends_with(']')) host.resize(colon);
   // Who speaks TLS has compared the name with the certificate.
@@ -219,7 +214,7 @@ bool HostAllowed(const ServerConfig& config, const HttpRequest& request) {
 
 // etcd's CORS triple, where the origin is allowed.
 Gateway::Headers CorsHeaders(const ServerConfig& config, const HttpRequest& request) {
-  const std::string origin = HeaderOf(request, "origin");
+  const std::string origin(request.Header("origin").value_or(""));
   const bool any = Lists(config.cors, "*");
   if (!any && (origin.empty() || !Lists(config.cors, origin))) return {};
   return {{"Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE"},
@@ -235,30 +230,33 @@ ReplyFn WithHeaders(Gateway::Headers headers, ReplyFn reply) {
 }
 
 // Clients of old say /v3beta/.
-void RenameBeta(HttpRequest* request) {
-  constexpr std::string_view kBeta = "/v3beta/";
-  if (request->path.rfind(kBeta, 0) == 0) request->path.replace(0, kBeta.size(), "/v3/");
+std::string RenameBeta(std::string_view path) {
+  if (!ConsumePrefix(&path, "/v3beta/")) return std::string(path);
+  return StrCat("/v3/", path);
 }
 
 // A user by certificate, at the gateway: as in etcd only tokens count there, and nobody shall
 // wonder who he was taken for.
 bool BringsUselessName(const ServiceContext& context, const HttpRequest& request) {
-  return context.config->client_cert_auth && Gateway::Serves(request.path) &&
-         !request.peer_common_name.value_or("").empty() && AuthIsOn(context);
+  return context.config->client_cert_auth && !request.peer_common_name.value_or("").empty() &&
+         AuthIsOn(context);
 }
 
 }  // namespace
 
+bool IsConversation(std::string_view path) { return Gateway::Converses(RenameBeta(path)); }
+
 transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSources* metrics,
                                              const Gateway* gateway) {
   return [context, metrics, gateway](HttpRequest request, ReplyFn reply) {
-    RenameBeta(&request);
+    request.path = RenameBeta(request.path);
     if (!HostAllowed(*context->config, request)) {
-      return reply(Text(421, StrCat("the host name \"", HeaderOf(request, "host"),
+      return reply(Text(421, StrCat("the host name \"", request.Header("host").value_or(""),
                                     "\" is not in --host-whitelist;\nadd it there or use "
                                     "a listed name\n")));
     }
-    if (gateway != nullptr && BringsUselessName(*context, request)) {
+    const bool for_gateway = gateway != nullptr && Gateway::Serves(request.path);
+    if (for_gateway && BringsUselessName(*context, request)) {
       return reply(Text(400,
                         "CommonName of client sending a request against gateway will be "
                         "ignored and not used as expected\n"));
@@ -270,7 +268,13 @@ transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSou
     if (gateway != nullptr && request.path == "/v3") {
       return reply({307, {{"Location", "/v3/"}}, ""});
     }
-    if (gateway != nullptr && Gateway::Serves(request.path)) {
+    if (for_gateway && transport::AsksForWebSocket(request)) {
+      HttpResponse answer = transport::AnswerWebSocket(request);
+      if (answer.status != 101) return reply(std::move(answer));
+      request.exchange->SpeakWebSocket(std::move(answer));
+      request = WebSocketRequest(std::move(request));
+    }
+    if (for_gateway) {
       return gateway->Serve(std::move(request), std::move(headers), std::move(reply));
     }
     if (request.path == "/debug/vars") return DebugVars(context, metrics, reply);

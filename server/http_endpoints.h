@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "server/gateway/gateway.h"
 #include "server/metrics.h"
@@ -15,6 +16,8 @@ namespace quorate::server {
 // Serves all of them; what is given outlives the handler. No gateway: /v3/ is not found.
 transport::HttpHandler MakeClientHttpHandler(ServiceContext* context, MetricsSources* metrics,
                                              const Gateway* gateway);
+// Of which paths requests are answered while their bodies come (ServerOptions).
+bool IsConversation(std::string_view path);
 // Only /metrics and health, without CORS headers (--listen-metrics-urls).
 transport::HttpHandler MakeMetricsHttpHandler(ServiceContext* context, MetricsSources* metrics);
 

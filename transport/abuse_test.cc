@@ -7,11 +7,13 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <fstream>
+#include <future>
 #include <string>
 #include <vector>
 
 #include "base/log.h"
 #include "base/random.h"
+#include "transport/native_loop.h"
 #include "transport/raw_peer.h"
 #include "transport/test_service.h"
 
@@ -409,6 +411,32 @@ TEST_CASE("clients that never read hold a bounded amount") {
   if (kMemoryIsOurs) REQUIRE(held < kClients * (5u << 20));
   peers.clear();
   ExpectClean(&server);
+}
+
+TEST_CASE("a turn that has lasted begins one step of a handshake, the next turn another") {
+  ManualClock clock;
+  ServerOptions options;
+  options.clock = &clock;
+  const ServiceTable services;
+  const HttpHandler http = nullptr;
+  NativeLoop loop(&options, &services, &http);
+  std::vector<bool> taken;
+  std::promise<void> done;
+  loop.loop()->Post([&] {
+    taken.push_back(loop.TakeHandshakeStep());
+    taken.push_back(loop.TakeHandshakeStep());
+    clock.AdvanceNs(10 * kNanosPerMilli);
+    taken.push_back(loop.TakeHandshakeStep());
+    loop.loop()->AtEndOfTurn([&] {
+      clock.AdvanceNs(10 * kNanosPerMilli);
+      taken.push_back(loop.TakeHandshakeStep());
+      taken.push_back(loop.TakeHandshakeStep());
+      done.set_value();
+    });
+  });
+  loop.Start("test");
+  done.get_future().wait();
+  REQUIRE(taken == std::vector<bool>{true, true, false, true, false});
 }
 
 TEST_CASE("silent connections by the hundred are closed") {

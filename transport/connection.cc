@@ -54,7 +54,11 @@ void Connection::OnReady(uint32_t events) {
   if (gone_) return;
   // The socket is dead both ways and would report that for ever.
   if (peer_closed_ && (events & (EPOLLHUP | EPOLLERR)) != 0) return Close();
-  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) Read();
+  if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) {
+    // What came stays in the socket, which is ready again in the next turn.
+    if (!socket_->established() && !owner_->TakeHandshakeStep()) return;
+    Read();
+  }
   if (!gone_ && (events & EPOLLOUT) != 0) FlushSoon();
 }
 

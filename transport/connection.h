@@ -22,6 +22,9 @@ class ConnectionOwner {
   virtual void FlushAtEndOfTurn(Connection* connection) = 0;
   // The connection may be destroyed when this turn ends.
   virtual void Gone(Connection* connection) = 0;
+  // Whether there is time in this turn for one more step of a handshake; else it can wait for the
+  // next one. Signing with RSA takes a millisecond or more, which all others wait for.
+  virtual bool TakeHandshakeStep() = 0;
   // Room for one read, shared by all connections of the loop.
   virtual char* read_buffer() = 0;
   virtual size_t read_buffer_bytes() const = 0;

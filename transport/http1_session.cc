@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "transport/exchange_events.h"
 
 namespace quorate::transport {
 
@@ -13,9 +14,10 @@ class Http1Session::Exchange final : public HttpExchange,
                                      public std::enable_shared_from_this<Http1Session::Exchange> {
  public:
   Exchange(Http1Session* session, std::shared_ptr<const PeerInfo> peer)
-      : session_(session), peer_(std::move(peer)) {}
+      : session_(session), peer_(std::move(peer)), events_(session->context_->loop) {}
 
-  void Listen(Events events) override { events_ = std::move(events); }
+  void Listen(Events events) override { events_.Listen(std::move(events)); }
+  void SpeakWebSocket(HttpResponse answer) override { session_->StartWebSocket(answer); }
   void StartBody(HttpResponse head) override {
     auto held = std::make_shared<HttpResponse>(std::move(head));
     OnLoop([held](Http1Session& session) { session.StartBody(std::move(*held)); });
@@ -32,15 +34,13 @@ class Http1Session::Exchange final : public HttpExchange,
   std::string peer() const override { return peer_->name; }
 
   // --- loop thread, for the session
+  ExchangeEvents& events() { return events_; }
   void Taken() {
     queued_bytes_.store(0, std::memory_order_relaxed);
-    if (events_.writable) events_.writable();
+    events_.Writable();
   }
   // It may still be answered.
-  void ClientGone() {
-    const Events events = std::exchange(events_, Events());
-    if (events.closed) events.closed();
-  }
+  void ClientGone() { events_.Close(); }
   void Close() {
     session_ = nullptr;
     ClientGone();
@@ -61,7 +61,7 @@ class Http1Session::Exchange final : public HttpExchange,
 
   Http1Session* session_;  // loop thread; null: it is over
   const std::shared_ptr<const PeerInfo> peer_;
-  Events events_;
+  ExchangeEvents events_;
   std::atomic<size_t> queued_bytes_{0};
   std::atomic<uint32_t> handed_over_{0};  // what the loop has not done yet comes first
 };
@@ -90,7 +90,12 @@ void Http1Session::Process() {
   if (processing_) return;
   processing_ = true;
   std::string_view rest = input_;
-  while (!waiting_ && !closing_ && !rest.empty()) {
+  while (!closing_ && !rest.empty()) {
+    if (websocket_.has_value()) {
+      OnFrames(std::exchange(rest, {}));
+      break;
+    }
+    if (waiting_) break;
     switch (parser_.Next(&rest)) {
       case Http1Parser::Result::kNeedMore:
         break;
@@ -140,8 +145,32 @@ void Http1Session::HandOut() {
   });
 }
 
+void Http1Session::StartWebSocket(const HttpResponse& answer) {
+  QR_CHECK(waiting_ && answer.status == 101);
+  Write(answer, BodyUse::kSent);
+  websocket_.emplace();
+  keep_alive_ = false;
+  host_->FlushSoon();
+}
+
+void Http1Session::OnFrames(std::string_view bytes) {
+  const auto body = [this](std::string_view piece) {
+    if (exchange_ != nullptr) exchange_->events().Body(piece);
+  };
+  const auto verdict = websocket_->Receive(bytes, body, &out_);
+  host_->FlushSoon();
+  if (verdict == WebSocketExchange::Verdict::kGoesOn) return;
+  closing_ = true;
+  EndExchange();
+}
+
 void Http1Session::Respond(HttpResponse response) {
   QR_CHECK_MSG(waiting_ && !body_open_, "an HTTP request was answered twice");
+  if (websocket_.has_value()) {
+    body_open_ = true;
+    WriteBody(response.body);
+    return EndBody();
+  }
   if (draining_) keep_alive_ = false;
   Write(response, head_only_ ? BodyUse::kLeftOut : BodyUse::kSent);
   Answered();
@@ -151,21 +180,28 @@ void Http1Session::StartBody(HttpResponse head) {
   QR_CHECK_MSG(waiting_ && !body_open_, "an HTTP request was answered twice");
   body_open_ = true;
   if (draining_) keep_alive_ = false;
-  Write(head, BodyUse::kChunked);
+  if (!websocket_.has_value()) Write(head, BodyUse::kChunked);
   WriteBody(head.body);
 }
 
 void Http1Session::WriteBody(std::string_view piece) {
   QR_CHECK(body_open_);
-  // An empty chunk would be the end.
-  if (!piece.empty()) AppendHttp1Chunk(piece, &out_);
+  if (websocket_.has_value()) {
+    websocket_->Write(piece, &out_);
+  } else if (!piece.empty()) {  // an empty chunk would be the end
+    AppendHttp1Chunk(piece, &out_);
+  }
   host_->FlushSoon();
 }
 
 void Http1Session::EndBody() {
   QR_CHECK(body_open_);
   body_open_ = false;
-  AppendHttp1Chunk("", &out_);
+  if (websocket_.has_value()) {
+    websocket_->End(&out_);
+  } else {
+    AppendHttp1Chunk("", &out_);
+  }
   Answered();
 }
 
@@ -211,7 +247,7 @@ void Http1Session::StartDrain() {
     host_->FlushSoon();
   }
   // An answer in chunks lasts as long as its client wants.
-  if (body_open_) return host_->AbortSoon();
+  if (body_open_ || websocket_.has_value()) return host_->AbortSoon();
   if (waiting_ && exchange_ != nullptr) exchange_->ClientGone();
 }
 
@@ -220,7 +256,7 @@ void Http1Session::OnPeerClosed() {
   if (!waiting_) closing_ = true;
   // As in etcd, a client that has shut its side waits no longer for what takes its time.
   if (waiting_ && exchange_ != nullptr) {
-    if (body_open_) return host_->AbortSoon();
+    if (body_open_ || websocket_.has_value()) return host_->AbortSoon();
     exchange_->ClientGone();
   }
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "transport/http1_parser.h"
@@ -11,6 +12,7 @@
 #include "transport/mailbox.h"
 #include "transport/native_call.h"
 #include "transport/protocol.h"
+#include "transport/websocket.h"
 
 namespace quorate::transport {
 
@@ -23,7 +25,10 @@ class Http1Session final : public Protocol {
   Verdict Receive(std::string_view bytes) override;
   void Pull(OutputBuffer* out, size_t bytes_max) override;
   bool Finished() const override { return closing_ && out_.empty(); }
-  bool Overloaded() const override { return input_.size() > kInputBytesMax; }
+  bool Overloaded() const override {
+    return input_.size() > kInputBytesMax ||
+           (websocket_.has_value() && out_.size() > kInputBytesMax);
+  }
   void StartDrain() override;
   void OnPeerClosed() override;
   void OnLost() override;
@@ -37,6 +42,8 @@ class Http1Session final : public Protocol {
 
   void Process();
   void HandOut();
+  void StartWebSocket(const HttpResponse& answer);
+  void OnFrames(std::string_view bytes);
   void Respond(HttpResponse response);
   void RespondError(int status);
   void StartBody(HttpResponse head);
@@ -57,6 +64,8 @@ class Http1Session final : public Protocol {
   bool waiting_ = false;    // a request is with the handler
   bool head_only_ = false;  // ... and it is a HEAD
   bool body_open_ = false;  // it is being answered in chunks
+  // The connection is one, and waiting_ until it ends.
+  std::optional<WebSocketExchange> websocket_;
   std::shared_ptr<Exchange> exchange_;
   bool keep_alive_ = true;
   bool draining_ = false;

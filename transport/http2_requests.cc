@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "base/check.h"
+#include "transport/exchange_events.h"
 #include "transport/http1_parser.h"
 #include "transport/http1_response.h"
 #include "transport/mailbox.h"
@@ -34,9 +35,15 @@ class Http2Requests::Exchange final : public HttpExchange,
                                       public std::enable_shared_from_this<Exchange> {
  public:
   Exchange(Http2Requests* the_owner, int32_t the_stream_id)
-      : owner(the_owner), stream_id(the_stream_id), peer_(the_owner->peer_) {}
+      : owner(the_owner),
+        stream_id(the_stream_id),
+        peer_(the_owner->peer_),
+        events_(the_owner->context_->loop) {}
 
-  void Listen(Events events) override { events_ = std::move(events); }
+  void Listen(Events events) override { events_.Listen(std::move(events)); }
+  void SpeakWebSocket(HttpResponse) override {
+    QR_CHECK_MSG(false, "HTTP/2 has no fields that ask for one");
+  }
   void StartBody(HttpResponse head) override { Answer(std::move(head), Body::kInPieces); }
   void Write(std::string piece) override {
     queued_bytes_.fetch_add(piece.size(), std::memory_order_relaxed);
@@ -64,15 +71,13 @@ class Http2Requests::Exchange final : public HttpExchange,
   }
 
   // --- loop thread
+  ExchangeEvents& events() { return events_; }
   void Taken() {
     queued_bytes_.store(0, std::memory_order_relaxed);
-    if (events_.writable) events_.writable();
+    events_.Writable();
   }
   // It is answered, or nobody waits any more.
-  void Over() {
-    const Events events = std::exchange(events_, Events());
-    if (events.closed) events.closed();
-  }
+  void Over() { events_.Close(); }
   void Close() {
     owner = nullptr;
     Over();
@@ -81,12 +86,14 @@ class Http2Requests::Exchange final : public HttpExchange,
   Http2Requests* owner;  // null: the stream is gone
   const int32_t stream_id;
   HttpRequest request;
+  std::optional<uint64_t> body_bytes_left;  // of what content-length promised
   bool head_only = false;
   bool handed_out = false;
   bool answered = false;
   std::string body;  // of the answer, as far as it is known
   size_t sent_bytes = 0;
   bool ended = false;     // nothing follows what is in body
+  bool complete = false;  // all of the answer is with nghttp2
   bool deferred = false;  // nghttp2 waits for more of it
 
  private:
@@ -103,7 +110,7 @@ class Http2Requests::Exchange final : public HttpExchange,
   }
 
   const std::shared_ptr<const PeerInfo> peer_;
-  Events events_;
+  ExchangeEvents events_;
   std::atomic<size_t> queued_bytes_{0};
   std::atomic<uint32_t> handed_over_{0};  // what the loop has not done yet comes first
 };
@@ -118,30 +125,49 @@ void Http2Requests::Begin(int32_t stream_id, const Head& head) {
   HttpRequest* const request = &exchange->request;
   request->method = head.method;
   exchange->head_only = head.method == "HEAD";
+  exchange->body_bytes_left = head.content_length;
   request->headers = head.others.Fields();
   for (auto& [name, value] : request->headers) {
     if (name == ":authority") name = "host";
   }
-  if (!head.content_type.empty()) request->headers.emplace_back("content-type", head.content_type);
+  for (const auto& [name, value] : head.taken) {
+    if (!value.empty()) request->headers.emplace_back(name, value);
+  }
   peer_->Describe(request);
-  if (!ParseHttpTarget(head.target, request)) Refuse(exchange.get(), 400);
+  if (!ParseHttpTarget(head.target, request)) return Refuse(exchange.get(), 400);
+  const auto& conversations = context_->options->http_conversations;
+  if (conversations == nullptr || !conversations(request->path)) return;
+  request->body_follows = true;
+  HandOut(exchange);
 }
 
 void Http2Requests::OnData(int32_t stream_id, std::string_view data) {
   const auto found = open_.find(stream_id);
-  if (found == open_.end() || found->second->answered) return;
-  Exchange* const exchange = found->second.get();
+  if (found == open_.end()) return;
+  // Who takes a piece may answer with the last word.
+  const std::shared_ptr<Exchange> exchange = found->second;
+  // curl takes a reset right behind the answer for a failure: only who goes on is told to stop.
+  if (exchange->complete) return Reset(*exchange, NGHTTP2_NO_ERROR);
+  if (exchange->answered && !exchange->handed_out) return;
+  if (exchange->body_bytes_left.has_value()) {
+    if (data.size() > *exchange->body_bytes_left) return ResetMalformed(exchange.get());
+    *exchange->body_bytes_left -= data.size();
+  }
+  if (exchange->handed_out) return exchange->events().Body(data);
   exchange->request.body.append(data);
   if (exchange->request.body.size() > context_->options->http_body_bytes_max) {
-    Refuse(exchange, 413);
+    Refuse(exchange.get(), 413);
   }
 }
 
 void Http2Requests::OnHalfClose(int32_t stream_id) {
   const auto found = open_.find(stream_id);
-  if (found == open_.end() || found->second->handed_out || found->second->answered) return;
+  if (found == open_.end()) return;
   // The answer may come at once and end the stream.
   const std::shared_ptr<Exchange> exchange = found->second;
+  if (exchange->answered && !exchange->handed_out) return;
+  if (exchange->body_bytes_left.value_or(0) > 0) return ResetMalformed(exchange.get());
+  if (exchange->handed_out) return exchange->events().BodyEnd();
   HandOut(exchange);
 }
 
@@ -203,6 +229,7 @@ void Http2Requests::Respond(Exchange* exchange, HttpResponse response, Body body
   provider.source.ptr = exchange;
   provider.read_callback = ReadBody;
   const bool has_body = !exchange->head_only && (!exchange->ended || !exchange->body.empty());
+  exchange->complete = !has_body;
   if (nghttp2_submit_response(session_, exchange->stream_id, block.data(), block.size(),
                               has_body ? &provider : nullptr) != 0) {
     Reset(*exchange, NGHTTP2_INTERNAL_ERROR);
@@ -218,6 +245,14 @@ void Http2Requests::Resume(Exchange* exchange) {
   host_->FlushSoon();
 }
 
+// What content-length says is not what came (RFC 9113 §8.1.1).
+void Http2Requests::ResetMalformed(Exchange* exchange) {
+  LoopCounters::Add(&context_->counters->protocol_errors, 1);
+  Reset(*exchange, NGHTTP2_PROTOCOL_ERROR);
+  exchange->answered = true;
+  exchange->Close();
+}
+
 void Http2Requests::Reset(const Exchange& exchange, uint32_t error_code) {
   nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, exchange.stream_id, error_code);
   host_->FlushSoon();
@@ -226,6 +261,7 @@ void Http2Requests::Reset(const Exchange& exchange, uint32_t error_code) {
 ssize_t Http2Requests::ReadBody(nghttp2_session*, int32_t, uint8_t* buffer, size_t length,
                                 uint32_t* flags, nghttp2_data_source* source, void*) {
   auto* const exchange = static_cast<Exchange*>(source->ptr);
+  if (exchange->owner == nullptr) return NGHTTP2_ERR_DEFERRED;  // it is being reset
   const size_t size = std::min(length, exchange->body.size() - exchange->sent_bytes);
   std::memcpy(buffer, exchange->body.data() + exchange->sent_bytes, size);
   exchange->sent_bytes += size;
@@ -236,6 +272,7 @@ ssize_t Http2Requests::ReadBody(nghttp2_session*, int32_t, uint8_t* buffer, size
   }
   if (all && exchange->ended) {
     *flags |= NGHTTP2_DATA_FLAG_EOF;
+    exchange->complete = true;
   } else if (all && size > 0) {
     // Who hears of it may write more at once, which nghttp2 does not take from here.
     exchange->owner->context_->loop->AtEndOfTurn([keep = exchange->shared_from_this()] {

@@ -7,8 +7,10 @@
 #include <nghttp2/nghttp2.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,7 +34,9 @@ class Http2Requests {
   struct Head {
     std::string_view method;
     std::string_view target;  // :path
-    std::string_view content_type;
+    std::optional<uint64_t> content_length;
+    // Fields that are no part of the rest; those without a value were not sent.
+    std::initializer_list<std::pair<std::string_view, std::string_view>> taken;
     const MetadataBlock& others;
   };
   void Begin(int32_t stream_id, const Head& head);
@@ -40,6 +44,7 @@ class Http2Requests {
   void OnData(int32_t stream_id, std::string_view data);
   void OnHalfClose(int32_t stream_id);
   void OnStreamClosed(int32_t stream_id);
+  bool Has(int32_t stream_id) const { return open_.contains(stream_id); }
   // Answers that last as long as their client wants end; others may still be given.
   void StartDrain();
   void OnLost();
@@ -54,6 +59,7 @@ class Http2Requests {
   void Respond(Exchange* exchange, HttpResponse response, Body body);
   void Resume(Exchange* exchange);
   void Refuse(Exchange* exchange, int status);
+  void ResetMalformed(Exchange* exchange);
   void Reset(const Exchange& exchange, uint32_t error_code);
 
   const LoopContext* const context_;

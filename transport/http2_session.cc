@@ -141,7 +141,8 @@ struct Http2Session::Callbacks {
     // The answer is complete and the client still sends: tell it to stop. Submitted earlier, the
     // reset would overtake the answer and drop it.
     if (frame->hd.type == NGHTTP2_HEADERS && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
-        nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) == 0) {
+        nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) == 0 &&
+        !Self(user_data)->IsOtherRequest(frame->hd.stream_id)) {
       nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
     }
     if (frame->hd.type == NGHTTP2_HEADERS) Self(user_data)->ping_strikes_ = 0;
@@ -346,7 +347,12 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
   }
   if (!head_.rules.WellFormed()) return ResetMalformed(stream_id);
   if (requests_.has_value() && !IsGrpcContentType(head_.content_type)) {
-    requests_->Begin(stream_id, {head_.method, head_.path, head_.content_type, head_.metadata});
+    requests_->Begin(stream_id,
+                     {head_.method,
+                      head_.path,
+                      head_.rules.content_length(),
+                      {{"content-type", head_.content_type}, {"grpc-timeout", head_.timeout}},
+                      head_.metadata});
     return end_stream ? requests_->OnHalfClose(stream_id) : void();
   }
   if (head_.method != "POST") {

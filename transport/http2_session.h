@@ -71,6 +71,9 @@ class Http2Session final : public Protocol {
   void TakeData(NativeCall* call, const uint8_t* frame_header, size_t length);
 
   void OnEndOfRequest(int32_t stream_id);
+  bool IsOtherRequest(int32_t stream_id) const {
+    return requests_.has_value() && requests_->Has(stream_id);
+  }
   NativeCall* StartCall(int32_t stream_id, const Method* method);
   // False when the timeout text is malformed.
   bool SetDeadline(NativeCall* call);

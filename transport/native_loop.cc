@@ -12,6 +12,8 @@ namespace quorate::transport {
 namespace {
 
 constexpr size_t kSpareBuffersMax = 8;
+// A turn that has taken so long begins no further step of a handshake, but for one.
+constexpr int64_t kHandshakeTurnNs = kNanosPerMilli;
 constexpr size_t kSpareBufferBytesMax = 1 << 20;
 
 }  // namespace
@@ -96,6 +98,14 @@ void NativeLoop::Gone(Connection* connection) {
   if (on_gone_) on_gone_();
 }
 
+bool NativeLoop::TakeHandshakeStep() {
+  const int64_t turn_ns = context_.options->clock->MonotonicNs() - loop_.NowNs();
+  if (handshake_step_taken_ && turn_ns >= kHandshakeTurnNs) return false;
+  handshake_step_taken_ = true;
+  EndOfTurnSoon();
+  return true;
+}
+
 void NativeLoop::FlushAtEndOfTurn(Connection* connection) {
   to_flush_.push_back(connection);
   EndOfTurnSoon();
@@ -109,6 +119,7 @@ void NativeLoop::EndOfTurnSoon() {
 
 void NativeLoop::EndOfTurn() {
   end_of_turn_set_ = false;
+  handshake_step_taken_ = false;
   flushing_.swap(to_flush_);
   for (Connection* connection : flushing_) connection->Flush();
   flushing_.clear();

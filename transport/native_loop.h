@@ -42,6 +42,7 @@ class NativeLoop final : public ConnectionOwner {
 
   void FlushAtEndOfTurn(Connection* connection) override;
   void Gone(Connection* connection) override;
+  bool TakeHandshakeStep() override;
   char* read_buffer() override { return read_buffer_.get(); }
   size_t read_buffer_bytes() const override { return kReadBufferBytes; }
   std::unique_ptr<OutputBuffer> TakeBuffer() override;
@@ -69,6 +70,7 @@ class NativeLoop final : public ConnectionOwner {
   std::vector<std::unique_ptr<Connection>> gone_;  // destroyed when the turn ends
   std::vector<Connection*> to_flush_;
   std::vector<Connection*> flushing_;
+  bool handshake_step_taken_ = false;  // in this turn
   bool end_of_turn_set_ = false;
   bool draining_ = false;
   std::thread thread_;

@@ -16,6 +16,13 @@ constexpr std::array<ServerTransportRow, 2> kRegistry = {{
 
 }  // namespace
 
+std::optional<std::string_view> HttpRequest::Header(std::string_view name) const {
+  for (const auto& [key, value] : headers) {
+    if (key == name) return value;
+  }
+  return std::nullopt;
+}
+
 std::span<const ServerTransportRow> ServerTransportRegistry() { return kRegistry; }
 
 absl::StatusOr<std::unique_ptr<ServerTransport>> CreateServerTransport(std::string_view name,

@@ -27,17 +27,27 @@ struct HttpResponse;
 // when nobody waits any more. Any thread but where said; after the end nothing has an effect.
 class HttpExchange {
  public:
-  // Both are called on the loop thread, and never after OnClosed of the two was.
+  // All are called on the loop thread, and none after `closed`.
   struct Events {
     std::function<void()> writable;  // the connection has taken what was queued
     // Once, always: it is answered; or the client is gone; or the server stops, and what takes its
     // time had better be answered now.
     std::function<void()> closed;
+    // Once, at this monotonic time, if it is still open then.
+    std::function<void()> deadline = nullptr;
+    int64_t deadline_ns = INT64_MAX;
+    // Where HttpRequest::body_follows: its next piece, and that there is no more.
+    std::function<void(std::string_view)> body = nullptr;
+    std::function<void()> body_end = nullptr;
   };
 
   virtual ~HttpExchange() = default;
   // Inside the handler's call, at most once.
   virtual void Listen(Events events) = 0;
+  // Inside the handler's call, before Listen, where the request asked for a websocket and `answer`
+  // (transport/websocket.h) is 101: the connection becomes one. What the client says is the
+  // request's body, and each line of the answer's body a message; its status and fields go nowhere.
+  virtual void SpeakWebSocket(HttpResponse answer) = 0;
   // Instead of `reply`: status and headers now, the body in pieces. Whatever head.body holds is the
   // first.
   virtual void StartBody(HttpResponse head) = 0;
@@ -54,9 +64,13 @@ struct HttpRequest {
   std::string query;                                         // raw, without '?'
   std::vector<std::pair<std::string, std::string>> headers;  // names lower-case
   std::string body;
+  bool body_follows = false;                    // ... comes while it is answered
   bool encrypted = false;                       // came by TLS
   std::optional<std::string> peer_common_name;  // as ServerCall::PeerCommonName
   std::shared_ptr<HttpExchange> exchange;       // null on ports that serve no streams
+
+  // The first field of this name, which is lower-case.
+  std::optional<std::string_view> Header(std::string_view name) const;
 };
 
 struct HttpResponse {
@@ -85,6 +99,9 @@ struct ServerOptions {
   uint64_t receive_message_bytes_max = 2'097'152;
   uint32_t header_list_bytes_max = 16 * 1024;
   uint64_t http_body_bytes_max = 2'097'152;
+  // Of which paths the requests are answered while their bodies come, where HTTP/2 lets both sides
+  // speak at once; empty: of none. All others are handed out whole.
+  std::function<bool(std::string_view path)> http_conversations;
   size_t writable_low_bytes = 256 * 1024;
   uint32_t connections_max = 0;                                   // 0 = from the descriptor limit
   int64_t keepalive_interval_ns = int64_t{7200} * 1'000'000'000;  // server pings

@@ -251,9 +251,29 @@ size_t TestService::cancelled_held() const {
   return count;
 }
 
+namespace {
+
+// Sends each piece of the body back; "end", or the body's end, is the end.
+void Converse(const std::shared_ptr<HttpExchange>& exchange) {
+  // Whoever listens is kept by the exchange.
+  const std::weak_ptr<HttpExchange> weak = exchange;
+  HttpExchange::Events events;
+  events.body = [weak](std::string_view piece) {
+    const auto open = weak.lock();
+    open->Write(std::string(piece));
+    if (piece == "end") open->EndBody();
+  };
+  events.body_end = [weak] { weak.lock()->EndBody(); };
+  exchange->Listen(std::move(events));
+  exchange->StartBody({200, {}, ""});
+}
+
+}  // namespace
+
 HttpHandler TestHttpHandler(TestService* service) {
   return [service](HttpRequest request, const std::function<void(HttpResponse)>& reply) {
     HttpResponse response;
+    if (request.body_follows) return Converse(request.exchange);
     if (request.path == "/hello") {
       response.headers.emplace_back("Content-Type", "text/plain; charset=utf-8");
       response.body = "hello\n";

@@ -117,7 +117,8 @@ class TestServer {
   std::unique_ptr<ServerTransport> transport_;
 };
 
-// "GET /hello" answers "hello\n"; "POST /echo" its body; "/later" the same from another thread.
+// "GET /hello" answers "hello\n"; "POST /echo" its body; "/later" the same from another thread. A
+// body that follows comes back piece by piece, until one is "end".
 HttpHandler TestHttpHandler(TestService* service);
 
 struct CallResult {

@@ -31,6 +31,8 @@ class Gateway {
 
   // Whether the gateway answers for `path` at all.
   static bool Serves(std::string_view path);
+  // Whether a client may send requests there while it hears answers.
+  static bool Converses(std::string_view path);
   // Loop thread. `headers` go with streamed answers (`reply` adds its own).
   void Serve(transport::HttpRequest request, Headers headers, ReplyFn reply) const;
 

@@ -24,13 +24,6 @@ constexpr size_t kWritableLowBytes = 256 << 10;
 constexpr std::string_view kMetadataPrefix = "grpc-metadata-";
 constexpr std::string_view kBearer = "Bearer ";
 
-std::optional<std::string> HeaderOf(const transport::HttpRequest& request, std::string_view name) {
-  for (const auto& [key, value] : request.headers) {
-    if (key == name) return value;
-  }
-  return std::nullopt;
-}
-
 std::string ErrorJson(const RpcStatus& status) {
   std::string json = StrCat("{\"code\":", static_cast<int>(status.code), ",\"message\":");
   AppendJsonString(status.message, &json);
@@ -41,6 +34,8 @@ std::string ErrorJson(const RpcStatus& status) {
 constexpr char kJsonType[] = "application/json";
 
 }  // namespace
+
+RpcStatus DeadlineStatus() { return {RpcCode::kDeadlineExceeded, "context deadline exceeded"}; }
 
 std::unique_ptr<Message> NewMessage(const google::protobuf::Descriptor& type) {
   const Message* prototype = MessageFactory::generated_factory()->GetPrototype(&type);
@@ -71,6 +66,20 @@ GatewayCall::GatewayCall(const Target& target, transport::HttpRequest request,
 }
 
 void GatewayCall::Start(std::vector<Bytes> messages) {
+  Listen({});
+  for (Bytes& message : messages) OnRequest(std::move(message));
+  OnRequestsEnd();
+}
+
+void GatewayCall::Converse(RequestStream requests) {
+  requests_.emplace(std::move(requests));
+  transport::HttpExchange::Events events;
+  events.body = [call = shared_from_this()](std::string_view piece) { call->OnBody(piece); };
+  events.body_end = [call = shared_from_this()] { call->OnRequestsEnd(); };
+  Listen(std::move(events));
+}
+
+void GatewayCall::Listen(transport::HttpExchange::Events events) {
   using Weak = std::weak_ptr<GatewayCall>;
   whole_ = std::make_shared<transport::WholeMessages>(
       transport::WholeMessages::Events{[weak = Weak(weak_from_this())](Bytes message) {
@@ -82,31 +91,55 @@ void GatewayCall::Start(std::vector<Bytes> messages) {
                                            call->Put({Bytes(), std::move(status)});
                                        }});
   // The exchange keeps the call alive until it is closed, and that always comes.
-  exchange_->Listen({[call = shared_from_this()] { call->OnWritable(); },
-                     [call = shared_from_this()] { call->OnClosed(); }});
-  transport::RpcObserver* const observer = target_.observer;
-  if (observer != nullptr) {
-    observer->Started(*target_.method);
-    for (const Bytes& message : messages) {
-      observer->MessageReceived(*target_.method, message.size());
-    }
+  events.writable = [call = shared_from_this()] { call->OnWritable(); };
+  events.closed = [call = shared_from_this()] { call->OnClosed(); };
+  if (target_.deadline_ns != INT64_MAX) {
+    events.deadline = [call = shared_from_this()] { call->OnDeadline(); };
+    events.deadline_ns = target_.deadline_ns;
+  }
+  exchange_->Listen(std::move(events));
+  if (target_.observer != nullptr) target_.observer->Started(*target_.method);
+  if (target_.method->bidi != nullptr) handler_ = target_.method->bidi(shared_from_this());
+}
+
+void GatewayCall::OnBody(std::string_view piece) {
+  if (requests_end_) return;
+  std::vector<Bytes> messages;
+  const RpcStatus status = requests_->Take(piece, &messages);
+  for (Bytes& message : messages) OnRequest(std::move(message));
+  if (status.ok() || requests_end_) return;
+  // Of a stream the requests before it count; after them its client has ended, as in etcd.
+  if (ClientStreams()) return OnRequestsEnd();
+  requests_end_ = true;
+  Finish(status);
+}
+
+void GatewayCall::OnRequest(Bytes message) {
+  if (requests_end_) return;
+  if (target_.observer != nullptr) {
+    target_.observer->MessageReceived(*target_.method, message.size());
   }
   if (target_.method->unary != nullptr) {
-    return target_.method->unary(shared_from_this(), std::move(messages.front()));
+    requests_end_ = true;
+    return target_.method->unary(shared_from_this(), std::move(message));
   }
-  handler_ = target_.method->bidi(shared_from_this());
-  for (Bytes& message : messages) handler_->OnMessage(std::move(message));
-  handler_->OnHalfClose();
+  if (handler_ != nullptr) handler_->OnMessage(std::move(message));
+  if (!ClientStreams()) OnRequestsEnd();
+}
+
+void GatewayCall::OnRequestsEnd() {
+  if (std::exchange(requests_end_, true)) return;
+  if (handler_ != nullptr) handler_->OnHalfClose();
 }
 
 std::optional<std::string> GatewayCall::Metadata(std::string_view name) const {
-  std::optional<std::string> given = HeaderOf(request_, StrCat(kMetadataPrefix, name));
-  if (given.has_value()) return given;
-  if (name == "authorization") return HeaderOf(request_, name);
-  if (name != "token") return std::nullopt;
-  std::optional<std::string> token = HeaderOf(request_, "authorization");
-  if (token.has_value() && token->rfind(kBearer, 0) == 0) token->erase(0, kBearer.size());
-  return token;
+  std::optional<std::string_view> value = request_.Header(StrCat(kMetadataPrefix, name));
+  if (!value.has_value() && (name == "authorization" || name == "token")) {
+    value = request_.Header("authorization");
+    if (value.has_value() && name == "token") ConsumePrefix(&*value, kBearer);
+  }
+  if (!value.has_value()) return std::nullopt;
+  return std::string(*value);
 }
 
 void GatewayCall::Send(transport::Message message) {
@@ -126,17 +159,29 @@ void GatewayCall::OnWritable() {
 }
 
 void GatewayCall::OnClosed() {
+  const bool streams = handler_ != nullptr;
+  Leave();
+  // Where somebody still waits, the server is stopping.
+  if (streams) Finish({RpcCode::kUnavailable, "the server is shutting down"});
+}
+
+void GatewayCall::OnDeadline() {
+  whole_->Drop();
+  Leave();
+  Put({Bytes(), DeadlineStatus()});
+}
+
+void GatewayCall::Leave() {
   closed_.store(true);
   const std::unique_ptr<transport::CallHandler> handler = std::move(handler_);
-  if (handler == nullptr) return;
-  handler->OnClosed();
-  // Where somebody still waits, the server is stopping.
-  Finish({RpcCode::kUnavailable, "the server is shutting down"});
+  if (handler != nullptr) handler->OnClosed();
 }
 
 void GatewayCall::Put(Item item) {
   {
     std::lock_guard lock(mutex_);
+    if (ended_) return;
+    ended_ = item.end.has_value();
     items_.push_back(std::move(item));
     if (busy_) return;
     busy_ = true;

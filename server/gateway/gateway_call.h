@@ -14,6 +14,7 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
 #include "server/gateway/gateway.h"
+#include "server/gateway/request_stream.h"
 #include "transport/whole_messages.h"
 
 namespace quorate::server {
@@ -26,6 +27,7 @@ class GatewayCall final : public transport::ServerCall,
     const transport::Method* method;
     const google::protobuf::Descriptor* answer;
     transport::RpcObserver* observer;  // may be null
+    int64_t deadline_ns;               // monotonic; INT64_MAX = none
   };
 
   GatewayCall(const Target& target, transport::HttpRequest request, Gateway::Headers headers,
@@ -33,9 +35,12 @@ class GatewayCall final : public transport::ServerCall,
 
   // Loop thread, once: makes the call. More messages than one only where the client may send many.
   void Start(std::vector<Bytes> messages);
+  // The same for a request whose body follows.
+  void Converse(RequestStream requests);
 
   std::optional<std::string> Metadata(std::string_view name) const override;
   std::string peer() const override { return exchange_->peer(); }
+  // Kept by the gateway itself: a service that kept it as well would answer in other words.
   int64_t deadline_ns() const override { return INT64_MAX; }
   int64_t received_ns() const override { return received_ns_; }
   bool cancelled() const override { return closed_.load(std::memory_order_relaxed); }
@@ -53,8 +58,15 @@ class GatewayCall final : public transport::ServerCall,
   };
 
   // --- loop thread
+  void Listen(transport::HttpExchange::Events events);
+  void OnBody(std::string_view piece);
+  void OnRequest(Bytes message);
+  void OnRequestsEnd();
   void OnWritable();
   void OnClosed();
+  void OnDeadline();
+  // The service hears that nobody waits any more.
+  void Leave();
 
   void Put(Item item);
   // --- one worker at a time
@@ -62,6 +74,7 @@ class GatewayCall final : public transport::ServerCall,
   void Answer(const Bytes& message);
   void End(const transport::RpcStatus& status);
   void Write(std::string line, int status);
+  bool ClientStreams() const { return target_.method->kind == transport::Method::Kind::kBidi; }
   bool streamed() const { return target_.method->kind != transport::Method::Kind::kUnary; }
   std::string Json(const Bytes& message) const;
 
@@ -72,7 +85,9 @@ class GatewayCall final : public transport::ServerCall,
   const Gateway::ReplyFn reply_;
   const int64_t received_ns_;
   std::shared_ptr<transport::WholeMessages> whole_;
-  std::unique_ptr<transport::CallHandler> handler_;  // loop thread
+  std::unique_ptr<transport::CallHandler> handler_;  // loop thread, as are ...
+  std::optional<RequestStream> requests_;            // of a body that follows
+  bool requests_end_ = false;                        // no more of them count
   std::atomic<bool> closed_{false};
   std::atomic<size_t> queued_bytes_{0};     // not yet JSON
   std::atomic<bool> tell_writable_{false};  // the service has seen the queue above the limit
@@ -80,6 +95,7 @@ class GatewayCall final : public transport::ServerCall,
   std::mutex mutex_;
   std::deque<Item> items_;
   bool busy_ = false;
+  bool ended_ = false;  // an item said so; what comes later is dropped
 
   // Of the worker.
   std::string answer_;      // of a unary call
@@ -87,6 +103,8 @@ class GatewayCall final : public transport::ServerCall,
 };
 
 std::unique_ptr<google::protobuf::Message> NewMessage(const google::protobuf::Descriptor& type);
+// What a client hears whose Grpc-Timeout is over: Go's words.
+transport::RpcStatus DeadlineStatus();
 // {"code":N,"message":"..."} under the status that goes with it.
 transport::HttpResponse ErrorResponse(const transport::RpcStatus& status);
 

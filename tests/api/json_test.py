@@ -3,7 +3,8 @@
 
 The servers get the same requests in the same order; status, headers that matter and bodies, field by
 field, must be equal. Texts of a JSON parser are its own: of those the code alone counts. Streams are
-read line by line. A method that Quorate does not have yet is named and left out.
+read line by line. A method that Quorate does not have yet is named and left out. All is asked twice:
+in plain text over HTTP/1.1, and over TLS by curl, which speaks HTTP/2 there.
 
 usage: json_test.py [--old PATH] [--new PATH]
 """
@@ -15,11 +16,13 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+from certificates import Authority, server_flags  # noqa: E402
 from cluster import wait_for  # noqa: E402
 from servers import ROOT, Server, quorate_binary  # noqa: E402
 from stubs import Client, etcd, lock  # noqa: E402
@@ -52,6 +55,7 @@ class Row:
     own: tuple = ()     # more fields that differ
     parser: bool = False  # the message is a JSON parser's
     old: bool = True    # the older etcd answers alike
+    text: bool = True   # the body counts
 
 
 def kv_rows():
@@ -194,6 +198,36 @@ def auth_rows():
         yield Row("/v3/auth/" + path, body, old=False)
 
 
+def timeout_rows():
+    """The Grpc-Timeout header. What is over before it began is answered as a whole, streams as well."""
+    kept = {"create_request": {"key": b64("t")}}
+    for text in ("0S", "5", "S", "xS", "1.5S", "1s", "99999999999999999999S", "-1S", "20S"):
+        headers = {"Grpc-Timeout": text}
+        yield Row("/v3/kv/range", {"key": b64("foo")}, headers=headers, old=False)
+        yield Row("/v3/kv/range", "{", headers=headers, parser=True, old=False)
+        yield Row("/v3/lease/keepalive", {"ID": 5}, headers=headers, old=False)
+    yield Row("/v3/watch", kept, headers={"Grpc-Timeout": "300m"}, lines=2, old=False)
+    yield Row("/v3/election/observe", {"name": b64("t")}, headers={"Grpc-Timeout": "100m"}, old=False)
+    yield Row("/v3/lease/grant", {"TTL": 600, "ID": 18}, old=False)
+    yield Row("/v3/lease/grant", {"TTL": 600, "ID": 19}, old=False)
+    yield Row("/v3/lock/lock", {"name": b64("t"), "lease": "18"}, old=False)
+    yield Row("/v3/lock/lock", {"name": b64("t"), "lease": "19"}, headers={"Grpc-Timeout": "100000u"},
+              old=False)
+
+
+def plain_rows():
+    """What is no JSON gateway's."""
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        yield Row("/health", method=method, headers={"Origin": "http://example.com"}, old=False)
+        yield Row("/version", method=method, own=("etcdserver",), old=False)
+        yield Row("/readyz/serializable_read?verbose", method=method, old=False)
+        yield Row("/metrics", method=method, text=False, old=False)
+        yield Row("/", method=method, old=False)
+        yield Row("/v2/keys", method=method, old=False)
+    yield Row("/health?serializable=true", method="GET", old=False)
+    yield Row("/livez", method="GET", old=False)
+
+
 def general_rows(routes):
     """Every path: garbage, another method; and what is no path."""
     for path, client_streams in routes:
@@ -257,10 +291,13 @@ def settled(text, row):
     return value
 
 
+def body_of(row):
+    return row.body if isinstance(row.body, (str, bytes)) else json.dumps(row.body)
+
+
 def ask(server, row):
     connection = http.client.HTTPConnection("127.0.0.1", server.client_port, timeout=PATIENCE_SECONDS)
-    body = row.body if isinstance(row.body, (str, bytes)) else json.dumps(row.body)
-    connection.request(row.method, row.path, body=None if row.method == "GET" else body,
+    connection.request(row.method, row.path, body=None if row.method == "GET" else body_of(row),
                        headers=row.headers)
     response = connection.getresponse()
     if row.lines:
@@ -274,7 +311,41 @@ def ask(server, row):
     return response.status, headers, [settled(text, row) for text in texts]
 
 
-def differences(mine, theirs):
+def ask_by_curl(authority):
+    """As `ask`, over TLS and HTTP/2."""
+    def asked(server, row):
+        head = ["--head"] if row.method == "HEAD" else ["-i", "-X", row.method]
+        body = [] if row.method in ("GET", "HEAD") else ["--data-binary", "@-", "-H", "Content-Type:"]
+        fields = [f"-H{name}: {value}" for name, value in row.headers.items()]
+        curl = subprocess.Popen(
+            ["curl", "-sSN", "--noproxy", "*", "--http2", "--cacert", authority.ca, *head, *body,
+             *fields, f"{server.url}{row.path}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        text = body_of(row) if body else b""
+        try:
+            curl.stdin.write(text if isinstance(text, bytes) else text.encode())
+            curl.stdin.close()
+        except BrokenPipeError:
+            pass  # it was refused before all was said
+        version, _, status = curl.stdout.readline().partition(b" ")
+        assert version == b"HTTP/2", f"{row}: {server.binary} says {version}"
+        fields = {}
+        for line in iter(lambda: curl.stdout.readline().strip(), b""):
+            name, _, value = line.decode().partition(": ")
+            fields[name.lower()] = value
+        if row.lines:
+            texts = [curl.stdout.readline().decode() for _ in range(row.lines)]
+            curl.kill()
+        else:
+            texts = [curl.stdout.read().decode()]
+        curl.stdout.close()
+        ends = (0, -signal.SIGKILL) if row.lines else (0,)
+        assert curl.wait() in ends, f"{row}: curl says {curl.returncode}"
+        return (int(status), {name: fields.get(name.lower()) for name in HEADERS},
+                [settled(text, row) for text in texts])
+    return asked
+
+
+def differences(mine, theirs, row):
     (my_status, my_headers, my_texts), (status, headers, texts) = mine, theirs
     if my_status != status:
         yield f"status {my_status}, not {status}"
@@ -282,11 +353,11 @@ def differences(mine, theirs):
         if my_headers[name] != headers[name]:
             yield f"{name} {my_headers[name]}, not {headers[name]}"
     for one, other in zip(my_texts, texts, strict=True):
-        if one != other:
+        if row.text and one != other:
             yield f"body {str(one)[:400]}\n   not  {str(other)[:400]}"
 
 
-def compare(servers, rows, failures):
+def compare(servers, rows, ask, failures):
     absent, count = set(), 0
     for row in rows:
         answers = {name: ask(server, row) for name, server in servers.items()
@@ -301,7 +372,7 @@ def compare(servers, rows, failures):
             if name == "old":  # its gateway sends other headers
                 theirs = (theirs[0], mine[1], stripped(theirs[2], OLD_OWN))
                 seen = (mine[0], mine[1], stripped(mine[2], OLD_OWN))
-            found = list(differences(seen, theirs))
+            found = list(differences(seen, theirs, row))
             if found:
                 found = "\n   ".join(found)
                 failures.append(f"{row.method} {row.path} {str(row.body)[:200]}: beside {name}\n   {found}")
@@ -419,28 +490,49 @@ def stops_at_once(server):
     stream.close()
 
 
+def all_rows():
+    rows = [*kv_rows(), *lease_rows(), *watch_rows(), *other_rows(), *auth_rows(), *timeout_rows(),
+            *plain_rows(), *general_rows(routes())]
+    asked = {row.path for row in rows}
+    unasked = [path for path, _ in routes() if path not in asked]
+    assert not unasked, f"no row asks {unasked}"
+    return rows
+
+
+def over_tls(binaries, failures):
+    with Authority() as authority:
+        flags = server_flags(authority.issue("server"))
+        servers = {name: Server(binary, *flags) for name, binary in binaries.items() if name != "old"}
+        try:
+            for server in servers.values():
+                server.scheme = "https"
+                server.start()
+            count, _ = compare(servers, all_rows(), ask_by_curl(authority), failures)
+            print(f"json: {count} requests by HTTP/2 over TLS", flush=True)
+        finally:
+            for server in servers.values():
+                server.close()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--old", default="/usr/bin/etcd")
     parser.add_argument("--new", default=str(ROOT / "build" / "peers" / "bin" / "etcd"))
     arguments = parser.parse_args()
-    servers = {"quorate": Server(quorate_binary())}
+    binaries = {"quorate": quorate_binary()}
     for name in ("old", "new"):
         binary = getattr(arguments, name)
         if os.access(binary, os.X_OK):
-            servers[name] = Server(binary)
+            binaries[name] = binary
         else:
             print(f"json: SKIPPED beside the {name} etcd: none at {binary}")
     failures = []
+    over_tls(binaries, failures)
+    servers = {name: Server(binary) for name, binary in binaries.items()}
     try:
         for server in servers.values():
             server.start()
-        rows = [*kv_rows(), *lease_rows(), *watch_rows(), *other_rows(), *auth_rows(),
-                *general_rows(routes())]
-        asked = {row.path for row in rows}
-        unasked = [path for path, _ in routes() if path not in asked]
-        assert not unasked, f"no row asks {unasked}"
-        count, absent = compare(servers, rows, failures)
+        count, absent = compare(servers, all_rows(), ask, failures)
         print(f"json: {count} requests beside {len(servers) - 1} etcds", flush=True)
         for path in sorted(absent):
             print(f"json: SKIPPED {path}: not served yet")

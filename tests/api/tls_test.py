@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 import grpc  # noqa: E402
-from certificates import Authority, ClientSide, server_flags  # noqa: E402
+from certificates import NAMELESS, Authority, ClientSide, server_flags  # noqa: E402
 from cluster import wait_for  # noqa: E402
 from servers import ROOT, Server, ServerDied, quorate_binary  # noqa: E402
 from stubs import Client, etcd  # noqa: E402
@@ -117,6 +117,33 @@ def client_certificates():
                             f"--trusted-ca-file={authority.ca}") as server:
                 assert not can_put(server, authority.ca, None)
                 assert can_put(server, authority.ca, alice)
+
+
+def names_at_the_gateway():
+    """With auth on, certificates with a common name are refused there, and only there."""
+    with Authority() as authority:
+        pair = authority.issue("server")
+        nameless = authority.issue("nameless", NAMELESS)
+        root = authority.issue("root")
+        for binary in binaries():
+            def post(server, path, shown, *more):
+                return curl(server, path, "--cacert", authority.ca, "--cert", shown.cert, "--key",
+                            shown.key, "-d", "{}", *more)[2:]
+
+            refusal = ("400", "CommonName of client sending a request against gateway will be ignored "
+                       "and not used as expected\n")
+            with tls_server(binary, *server_flags(pair, authority.ca)) as server:
+                assert post(server, "/v3/auth/status", root)[0] == "200"
+                for words in (("user", "add", "root:r"), ("role", "add", "root"),
+                              ("user", "grant-role", "root", "root"), ("auth", "enable")):
+                    assert etcdctl(server, authority.ca, root, *words)[0] == 0
+                for version in ("--http1.1", "--http2"):
+                    for path in ("/v3/auth/status", "/v3/nothing"):
+                        assert post(server, path, root, version) == refusal
+                    assert post(server, "/v3/auth/status", nameless, version)[0] == "200"
+                    assert post(server, "/health", root, "-X", "GET", version)[0] == "200"
+            with tls_server(binary, *server_flags(pair), f"--trusted-ca-file={authority.ca}") as server:
+                assert post(server, "/v3/auth/status", root)[0] == "200"
 
 
 def names_and_revocation():
@@ -282,7 +309,7 @@ def refused_starts():
                 server.close()
 
 
-CASES = [server_certificate_alone, client_certificates, names_and_revocation, renewal,
+CASES = [server_certificate_alone, client_certificates, names_at_the_gateway, names_and_revocation, renewal,
          versions_and_suites, both_schemes_on_one_port, plain_text_to_a_tls_port, own_certificates,
          refused_starts]
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "transport/websocket.h"
 
 namespace quorate::fuzz {
 namespace {
@@ -25,6 +26,21 @@ class EchoHandler final : public CallHandler {
  private:
   const std::shared_ptr<ServerCall> call_;
 };
+
+// Answers with what comes, while it comes.
+void Echo(const std::shared_ptr<transport::HttpExchange>& exchange) {
+  // Whoever listens is kept by the exchange.
+  const std::weak_ptr<transport::HttpExchange> weak = exchange;
+  transport::HttpExchange::Events events;
+  events.body = [weak](std::string_view piece) {
+    if (const auto open = weak.lock()) open->Write(std::string(piece));
+  };
+  events.body_end = [weak] {
+    if (const auto open = weak.lock()) open->EndBody();
+  };
+  exchange->Listen(std::move(events));
+  exchange->StartBody({200, {}, ""});
+}
 
 }  // namespace
 
@@ -48,8 +64,16 @@ ProtocolWorld::ProtocolWorld() : loop_(&clock_) {
                  }});
   http_ = [](transport::HttpRequest request,
              const std::function<void(transport::HttpResponse)>& reply) {
+    if (transport::AsksForWebSocket(request)) {
+      transport::HttpResponse answer = transport::AnswerWebSocket(request);
+      if (answer.status != 101) return reply(std::move(answer));
+      request.exchange->SpeakWebSocket(std::move(answer));
+      request.body_follows = true;
+    }
+    if (request.body_follows) return Echo(request.exchange);
     reply({200, {{"content-type", "text/plain"}}, std::move(request.body)});
   };
+  options_.http_conversations = [](std::string_view path) { return path == "/c"; };
   options_.receive_message_bytes_max = 1 << 16;
   options_.http_body_bytes_max = 1 << 16;
   options_.max_concurrent_streams = 16;
