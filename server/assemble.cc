@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/heap_sampler.h"
 #include "base/log.h"
 #include "base/status_util.h"
 #include "base/text.h"
@@ -23,6 +24,7 @@ namespace {
 constexpr uint64_t kEntryBytesReckoned = 3400;
 constexpr uint32_t kPeerCallThreads = 4;
 constexpr int64_t kCheckpointInterval = 300 * kNanosPerSecond;  // etcd's
+constexpr int64_t kHeapSampleBytes = 512 << 10;                 // Go's
 constexpr uint64_t kOverheadBytes = 512 << 10;  // etcd's allowance above --max-request-bytes
 
 transport::ServerOptions TransportOptions(const ServerConfig& config, const Clock* clock,
@@ -170,6 +172,10 @@ void Node::Parts::BuildServices() {
 
 absl::Status Node::Parts::OpenData() {
   QR_ASSIGN_OR_RETURN(allocator, CreateAllocator(config.allocator, config.allocator_options));
+  if (config.enable_pprof) {
+    HeapSampler::Start(kHeapSampleBytes);
+    allocator = SampledAllocator(std::move(allocator));
+  }
   QR_ASSIGN_OR_RETURN(data, OpenDataDir(config, PosixFileEnv(), allocator.get()));
   LogInfo("opened data directory", {{"path", config.data_dir},
                                     {"backend", config.backend},

@@ -481,8 +481,10 @@ void AddLogging(std::vector<OptionSpec>& t) {
                g,
                {},
                0});
-  t.push_back({"enable-pprof", Type::kBool, "false",
-               "Serve CPU profiles under /debug/pprof/ (heap profiles are not available).", g});
+  t.push_back(
+      {"enable-pprof", Type::kBool, "false",
+       "Serve CPU and heap profiles under /debug/pprof/, for `go tool pprof` and google-pprof.",
+       g});
   t.push_back({"enable-grpc-gateway", Type::kBool, "true",
                "Serve the API as JSON under /v3/ on the client port.", g});
   t.push_back({"enable-distributed-tracing",

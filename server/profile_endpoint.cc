@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "base/clock.h"
+#include "base/heap_sampler.h"
 #include "base/text.h"
 #include "server/http_texts.h"
 
@@ -18,7 +19,14 @@ void ServeProfile(CpuProfiler* profiler, const transport::HttpRequest& request,
                   std::function<void(transport::HttpResponse)> reply) {
   if (profiler == nullptr) return reply(NotFound());
   if (request.path == "/debug/pprof" || request.path == "/debug/pprof/") {
-    return reply(Text(200, "profile?seconds=30   CPU time, for go tool pprof or google-pprof\n"));
+    return reply(Text(200,
+                      "For go tool pprof or google-pprof:\n"
+                      "heap                 memory in use, and taken since the start, sampled\n"
+                      "profile?seconds=30   CPU time\n"));
+  }
+  if (request.path == "/debug/pprof/heap") {
+    std::string heap = HeapSampler::Profile();
+    return reply(heap.empty() ? NotFound() : Text(200, std::move(heap)));
   }
   if (request.path != "/debug/pprof/profile") return reply(NotFound());
   int64_t seconds = 30;  // as Go's

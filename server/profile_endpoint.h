@@ -1,4 +1,5 @@
-// /debug/pprof/ of --enable-pprof: CPU profiles for `go tool pprof` and google-pprof.
+// /debug/pprof/ of --enable-pprof: CPU profiles, and those of the heap where it is sampled
+// (base/heap_sampler.h), for `go tool pprof` and google-pprof.
 #pragma once
 
 #include <functional>

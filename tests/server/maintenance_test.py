@@ -9,6 +9,7 @@ import argparse
 import ctypes.util
 import http.client
 import json
+import re
 import struct
 import sys
 import tempfile
@@ -159,6 +160,7 @@ def downgrade(backend):
                 for s in (cluster.status(m) for m in cluster.running()) if s)
 
         wait_for(at("3.6.0", True), "storage version 3.6.0 on all")
+        assert {part.version for part in client.Maintenance.Snapshot(etcd.SnapshotRequest())} == {"3.6.0"}
         # The first step is done: one more is asked of 3.6 now, and only one at a time.
         assert refusal(client.Maintenance.Downgrade, asked(
             action=asked.ENABLE, version="3.5")) == (
@@ -222,6 +224,29 @@ def rotated_logs(backend):
             assert path.stat().st_size <= 1 << 20, path
 
 
+def heap_profile(backend):
+    """gperftools' text format: what is in use grows with the keys, whatever allocator holds them."""
+    for allocator in ("arena", "malloc"):
+        with Server(quorate_binary(), f"--backend={backend}", "--enable-pprof",
+                    f"--allocator={allocator}") as server:
+            def heap(in_use=re.compile(
+                    rb"heap profile: (\d+): (\d+) \[(\d+): (\d+)\] @ heap_v2/524288\n")):
+                with urllib.request.urlopen(server.url + "/debug/pprof/heap", timeout=60) as answer:
+                    profile = answer.read()
+                return int(in_use.match(profile)[2]), profile
+
+            before, _ = heap()
+            client = Client(server.endpoint)
+            for i in range(40):
+                client.KV.Put(etcd.PutRequest(key=b"%d" % i, value=b"1" * 1_000_000))
+            client.close()
+            after, profile = heap()
+            # 40 MB are about 80 samples of half a MB each or more.
+            assert after - before > 10_000_000, (allocator, before, after)
+            stacks, _, libraries = profile.partition(b"MAPPED_LIBRARIES:\n")
+            assert b"] @ 0x" in stacks and b"/quorate" in libraries
+
+
 def cpu_profile(backend):
     """gperftools' format: binary words that begin with 0, 3, 0, the period and 0."""
     with Server(quorate_binary(), f"--backend={backend}", "--enable-pprof") as server:
@@ -282,7 +307,8 @@ def _busy(url):
     return False
 
 
-CASES = [(cpu_profile, ["lmdb"]), (defragment_beside_clients, BACKENDS), (quota, BACKENDS),
+CASES = [(heap_profile, ["memory"]), (cpu_profile, ["lmdb"]), (defragment_beside_clients, BACKENDS),
+         (quota, BACKENDS),
          (downgrade, ["memory"]), (limits, ["lmdb"]), (rotated_logs, ["memory"])]
 
 
