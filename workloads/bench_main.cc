@@ -76,6 +76,12 @@ std::vector<OptionSpec> Flags() {
   std::vector<OptionSpec> flags = {
       Flag("endpoints", Type::kStringList, "127.0.0.1:2379",
            "Servers; connections go to them in turn.", "run, write"),
+      Flag("cacert", Type::kString, "", "Roots that the server's certificate must lead to (PEM).",
+           "run, write"),
+      Flag("cert", Type::kString, "", "Certificate to show the server (PEM).", "run, write"),
+      Flag("key", Type::kString, "", "Its private key.", "run, write"),
+      Flag("user", Type::kString, "", "name[:password] to sign in with.", "run, write"),
+      Flag("password", Type::kString, "", "The password, apart from --user.", "run, write"),
       Flag("set", Type::kString, "",
            "name=value: replaces a parameter of the workload. May be given often.", "run, check"),
       Flag("duration", Type::kDuration, "0s",
@@ -219,6 +225,11 @@ int ExitCodeOf(RunResult::Outcome outcome) {
   return kExitFailed;
 }
 
+// Wrong words, or a server that refuses.
+int ExitCodeOf(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) ? kExitUsage : kExitFailed;
+}
+
 int RunWorkload(const Workload& workload, const OptionValues& flags) {
   static const SystemClock clock;
   const bool terminal = isatty(STDERR_FILENO) != 0 && !flags.GetBool("plain");
@@ -226,12 +237,17 @@ int RunWorkload(const Workload& workload, const OptionValues& flags) {
                                    : ProgressDisplay::Style::kPlain);
   DriverOptions options;
   options.endpoints = flags.GetList("endpoints");
+  if (const auto read = ReadCredentials(flags); read.ok()) {
+    options.credentials = *read;
+  } else {
+    return Complain(read.status(), kExitUsage);
+  }
   options.threads = flags.GetInt("threads");
   options.clock = &clock;
   options.on_progress = [&](const ProgressLine& line) { display.Show(line); };
   options.progress_every_ns = display.every_ns();
   auto driver = Driver::Create(workload, std::move(options));
-  if (!driver.ok()) return Complain(driver.status(), kExitUsage);
+  if (!driver.ok()) return Complain(driver.status(), ExitCodeOf(driver.status()));
   running_driver = driver->get();
   CatchSignals();
   const RunResult result = (*driver)->Run();
@@ -252,6 +268,11 @@ int WriteCommand(const OptionValues& flags) {
   static const SystemClock clock;
   FailoverWriterOptions options;
   options.endpoints = flags.GetList("endpoints");
+  if (const auto read = ReadCredentials(flags); read.ok()) {
+    options.credentials = *read;
+  } else {
+    return Complain(read.status(), kExitUsage);
+  }
   options.clock = &clock;
   options.clients = flags.GetInt("clients");
   options.duration_ns = flags.GetInt("duration");
@@ -260,7 +281,7 @@ int WriteCommand(const OptionValues& flags) {
   options.write_timeout_ns = flags.GetInt("write-timeout");
   options.pause_min_ns = flags.GetInt("pause-min");
   const auto writer = FailoverWriter::Create(std::move(options));
-  if (!writer.ok()) return Complain(writer.status(), kExitUsage);
+  if (!writer.ok()) return Complain(writer.status(), ExitCodeOf(writer.status()));
   running_writer = writer->get();
   CatchSignals();
   const auto result = (*writer)->Run();

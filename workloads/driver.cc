@@ -65,7 +65,7 @@ absl::StatusOr<std::unique_ptr<Driver>> Driver::Create(const Workload& workload,
     return absl::InvalidArgumentError("no endpoint: give --endpoints host:port[,host:port...]");
   }
   if (!options.factory) {
-    QR_ASSIGN_OR_RETURN(options.factory, RealChannels(options.endpoints));
+    QR_ASSIGN_OR_RETURN(options.factory, RealChannels(options.endpoints, options.credentials));
   }
   return std::unique_ptr<Driver>(new Driver(workload, std::move(options)));
 }

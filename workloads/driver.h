@@ -39,6 +39,7 @@ struct ProgressLine {
 
 struct DriverOptions {
   std::vector<std::string> endpoints;
+  Credentials credentials;  // for real connections
   int64_t threads = 1;
   const Clock* clock = nullptr;
   ChannelFactory factory;  // empty: real connections to the endpoints

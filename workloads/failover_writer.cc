@@ -46,7 +46,7 @@ absl::StatusOr<std::unique_ptr<FailoverWriter>> FailoverWriter::Create(
     return absl::InvalidArgumentError("no endpoint: give --endpoints host:port[,host:port...]");
   }
   if (!options.factory) {
-    QR_ASSIGN_OR_RETURN(options.factory, RealChannels(options.endpoints));
+    QR_ASSIGN_OR_RETURN(options.factory, RealChannels(options.endpoints, options.credentials));
   }
   return std::unique_ptr<FailoverWriter>(new FailoverWriter(std::move(options)));
 }

@@ -25,7 +25,8 @@ namespace quorate::workload {
 
 struct FailoverWriterOptions {
   std::vector<std::string> endpoints;
-  ChannelFactory factory;  // the n-th channel is one to endpoint n; empty: real connections
+  Credentials credentials;  // for real connections
+  ChannelFactory factory;   // the n-th channel is one to endpoint n; empty: real connections
   const Clock* clock = nullptr;
   int64_t clients = 3;                              // client n begins at endpoint n
   int64_t duration_ns = 0;                          // 0: until Interrupt

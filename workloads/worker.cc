@@ -40,18 +40,28 @@ class Done {
 
 }  // namespace
 
-absl::StatusOr<ChannelFactory> RealChannels(const std::vector<std::string>& endpoints) {
+absl::StatusOr<ChannelFactory> RealChannels(const std::vector<std::string>& endpoints,
+                                            const Credentials& credentials) {
   std::vector<transport::ChannelOptions> parsed;
   for (const std::string& endpoint : endpoints) {
     QR_ASSIGN_OR_RETURN(const auto address, transport::ParseEndpoint(endpoint));
     transport::ChannelOptions& options = parsed.emplace_back();
     options.host = address.host;
     options.port = address.port;
-    options.tls = transport::TlsFor(address, nullptr);
+    options.tls = transport::TlsFor(address, credentials.tls);
     options.initial_window_bytes = 4 << 20;
   }
-  return [parsed](transport::EventLoop* loop, uint64_t n) {
+  const auto connect = [parsed](transport::EventLoop* loop, uint64_t n) {
     return transport::Channel::Create(loop, parsed[n % parsed.size()]);
+  };
+  if (credentials.user.empty()) return connect;
+  absl::StatusOr<std::string> token = absl::UnavailableError("no endpoint");
+  for (size_t i = 0; i < parsed.size() && !token.ok(); ++i) {
+    token = SignIn(parsed[i], credentials);
+  }
+  if (!token.ok()) return token.status();
+  return [connect, token = *token](transport::EventLoop* loop, uint64_t n) {
+    return WithToken(connect(loop, n), token);
   };
 }
 

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "transport/client.h"
 #include "transport/event_loop.h"
+#include "workloads/credentials.h"
 #include "workloads/load.h"
 #include "workloads/schedule.h"
 #include "workloads/watchers.h"
@@ -26,8 +27,10 @@ namespace quorate::workload {
 // Makes the n-th connection of a run.
 using ChannelFactory =
     std::function<std::unique_ptr<transport::Channel>(transport::EventLoop* loop, uint64_t n)>;
-// Real connections, to the endpoints in turn. kInvalidArgument when one is malformed.
-absl::StatusOr<ChannelFactory> RealChannels(const std::vector<std::string>& endpoints);
+// Real connections, to the endpoints in turn. kInvalidArgument when one is malformed; blocks while
+// it signs in, at the first endpoint that answers, and fails when none does.
+absl::StatusOr<ChannelFactory> RealChannels(const std::vector<std::string>& endpoints,
+                                            const Credentials& credentials);
 
 struct LoadShare {
   const LoadSpec* spec = nullptr;

@@ -92,10 +92,10 @@ class Cluster:
         """Removes a member that has ended and adds it again, as an operator does after its disk was
         lost; it may then be started without data as part of an existing cluster."""
         others = endpoints([m for m in self.members if m is not member])
-        listed = json.loads(_etcdctl(others, "member", "list", "--write-out=json"))["members"]
+        listed = json.loads(etcdctl_command(others, "member", "list", "--write-out=json"))["members"]
         known = next(m["ID"] for m in listed if m["name"] == member.name)
-        _etcdctl(others, "member", "remove", f"{known:x}")
-        _etcdctl(others, "member", "add", member.name, f"--peer-urls={member.peer_url}")
+        etcdctl_command(others, "member", "remove", f"{known:x}")
+        etcdctl_command(others, "member", "add", member.name, f"--peer-urls={member.peer_url}")
 
 
 def endpoints(members):
@@ -118,13 +118,14 @@ def etcdctl():
     return None, "etcdctl is not there: the Debian package etcd-client is not installed"
 
 
-def _etcdctl(endpoint, *words):
+def etcdctl_command(endpoint, *words, flags=()):
+    """Runs one command and answers what it says."""
     path, why = etcdctl()
     if path is None:
         raise ServerError(why)
     # A cluster refuses a change while it is not sure of its members: an operator tries again.
     for _ in range(20):
-        done = subprocess.run([str(path), f"--endpoints={endpoint}", *words], text=True,
+        done = subprocess.run([str(path), f"--endpoints={endpoint}", *flags, *words], text=True,
                               capture_output=True, timeout=COMMAND_TIMEOUT_S, check=False,
                               env={"ETCDCTL_API": "3"})
         if done.returncode == 0:

@@ -6,10 +6,12 @@ keys of KNOWN exist; see experiments/backends/experiment.yaml for one that uses 
 experiments/figures/experiment.yaml for `figures:`, values that are to be reached (goals.py).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
+
+from .access import TLS_KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVERS = ("quorate", "etcd-3.7", "etcd-debian")
@@ -19,7 +21,7 @@ KNOWN = {
                    "figures", "repetitions", "seed", "settings"),
     "decision": ("baseline", "rules"),
     "rule": ("text", "variant", "workload", "phase", "operation", "metric", "at_most", "at_least"),
-    "variant": ("name", "server", "flags", "only_without", "members"),
+    "variant": ("name", "server", "flags", "only_without", "members", "tls", "user", "password"),
     "workload": ("file", "name", "parameters", "duration", "rate", "repetitions", "restart",
                  "probe_disk", "fault"),
     "figure": ("text", "workload", "phase", "since", "operation", "metric", "per", "at_most",
@@ -56,6 +58,9 @@ class Variant:
     flags: dict = field(default_factory=dict)
     only_without: str | None = None  # left out when this other server is there
     members: int = 1  # processes that form a cluster
+    tls: str | None = None  # towards clients: one of access.TLS_KINDS
+    user: str | None = None  # the driver signs in as
+    password: str | None = None
 
 
 @dataclass
@@ -231,6 +236,13 @@ def _check_meaning(experiment, path):
         if not isinstance(variant.members, int) or variant.members < 1:
             raise DefinitionError(f"{path}: variant '{variant.name}': members: a whole number of 1 "
                                   "or more is needed")
+        if variant.tls not in (None, *TLS_KINDS):
+            raise DefinitionError(f"{path}: variant '{variant.name}': unknown tls '{variant.tls}'; "
+                                  f"known: {', '.join(TLS_KINDS)}")
+        if (variant.user is None) != (variant.password is None):
+            raise DefinitionError(f"{path}: variant '{variant.name}': user and password go together")
+        if variant.members > 1 and (variant.tls or variant.user):
+            raise DefinitionError(f"{path}: variant '{variant.name}': tls and user are for one member")
         if any(w.fault for w in experiment.workloads) and variant.members < FAULT_MEMBERS_MIN:
             raise DefinitionError(f"{path}: variant '{variant.name}': a fault needs a cluster of "
                                   f"{FAULT_MEMBERS_MIN} members or more")
@@ -281,8 +293,8 @@ def as_twins(experiment):
     """The A/A form: the baseline under two names, no rules. A difference is a defect of the testbed."""
     base = next(v for v in experiment.variants if v.name == experiment.baseline)
     experiment.variants = [
-        Variant(f"{base.name} (A)", base.server, dict(base.flags), members=base.members),
-        Variant(f"{base.name} (again)", base.server, dict(base.flags), members=base.members),
+        replace(base, name=f"{base.name} (A)", flags=dict(base.flags)),
+        replace(base, name=f"{base.name} (again)", flags=dict(base.flags)),
     ]
     experiment.baseline = experiment.variants[0].name
     experiment.rules, experiment.figures = [], []

@@ -14,11 +14,13 @@ import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
 from . import faults, manifest, metrics, servers
-from .cluster import Cluster
+from .access import Access
+from .cluster import Cluster, etcdctl_command
 from .definition import ROOT
 from .sampler import Sampler, peak_rss, write_bytes
 
@@ -81,6 +83,7 @@ class Runner:
                 known["programs"][variant.server] = manifest.program(path, version)
         known["variants"] = [
             {"name": v.name, "server": v.server, "flags": v.flags, "members": v.members,
+             **({"tls": v.tls} if v.tls else {}), **({"user": v.user} if v.user else {}),
              **({"absent": self.absent[v.name]} if v.name in self.absent else {})}
             for v in self.experiment.variants]
         known["workloads"] = [vars(w) for w in self.experiment.workloads]
@@ -137,19 +140,23 @@ class Runner:
         run = {"number": number, "repetition": repetition, "workload": workload.name,
                "variant": variant.name, "folder": folder.name}
         program = self.programs[variant.server]
+        certificates = tempfile.TemporaryDirectory(prefix="access-", dir=self.data_root)
+        access = Access(variant, Path(certificates.name) / "files")
         if variant.members > 1:
             server = Cluster(program, variant, self.data_root, folder)
         else:
             server = servers.RunningServer(program, variant.flags, self.data_root,
-                                           folder / "server.log")
+                                           folder / "server.log", access=access)
         run["flags"] = variant.flags
         usage = {}
         try:
-            with server:
+            with certificates, server:
+                access.switch_users_on(
+                    lambda *words: etcdctl_command(server.url, *words, flags=access.tls_flags()))
                 if workload.fault:
                     self._run_fault(server, workload, variant, folder, run)
                 else:
-                    self._measure(server, workload, folder, run)
+                    self._measure(server, access, workload, folder, run)
                     usage = run.pop("_usage")
                     usage["written_by_end"] = _written_after_stop(server)
                     if workload.restart and run["outcome"] == "complete":
@@ -179,14 +186,15 @@ class Runner:
         else:
             run.update(outcome="complete", numbers=numbers)
 
-    def _measure(self, server, workload, folder, run):
+    def _measure(self, server, access, workload, folder, run):
         """Drives the running server and leaves the raw files."""
         usage = {"start_s": server.start_s,
                  "written_by_start": [write_bytes(m.pid) for m in server.members]}
         run["_usage"] = usage
         _write_packed(folder / "metrics-before.txt.gz", server.leader().metrics())
         command = [str(servers.bin_dir() / "quorate-bench"), "run", str(ROOT / workload.file),
-                   f"--endpoints={server.endpoint}", f"--out={folder / 'result.json'}", "--plain"]
+                   f"--endpoints={server.endpoint}", f"--out={folder / 'result.json'}", "--plain",
+                   *access.client_flags()]
         for name, value in workload.parameters.items():
             command += ["--set", f"{name}={value}"]
         if workload.duration:

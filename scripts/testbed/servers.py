@@ -81,10 +81,12 @@ def free_ports(count):
 
 class RunningServer:
     """One server process in a fresh data directory, which goes when the server is closed. `peers`:
-    {name: peer URL} of all members of its cluster, itself included; without them it is alone."""
+    {name: peer URL} of all members of its cluster, itself included; without them it is alone.
+    `access`: whom it lets in (access.py); without it everybody, in plain text."""
 
-    def __init__(self, path, flags, data_root, log_path, name="measured", peers=None):
+    def __init__(self, path, flags, data_root, log_path, name="measured", peers=None, access=None):
         ports = free_ports(2)
+        self.access = access
         self.name, self.client_port = name, ports[0]
         self.log_path = Path(log_path)
         self.folder = tempfile.mkdtemp(prefix="server-", dir=data_root)
@@ -96,6 +98,7 @@ class RunningServer:
             f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}",
             f"--listen-peer-urls={self.peer_url}",
             f"--initial-advertise-peer-urls={self.peer_url}", f"--initial-cluster={cluster}",
+            *(access.server_flags() if access else []),
             *(f"--{flag}={_text(value)}" for flag, value in flags.items()),
         ]
         self.process = None
@@ -116,7 +119,7 @@ class RunningServer:
 
     @property
     def url(self):
-        return f"http://{self.endpoint}"
+        return f"{self.access.scheme if self.access else 'http'}://{self.endpoint}"
 
     @property
     def pid(self):
@@ -193,7 +196,8 @@ class RunningServer:
         return f"did not become ready: {error[1] if error else text}"[:400]
 
     def metrics(self):
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=20) as answer:
+        context = self.access.ssl_context() if self.access else None
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=20, context=context) as answer:
             return answer.read().decode()
 
     def close(self):
