@@ -144,7 +144,6 @@ std::optional<std::string> GatewayCall::Metadata(std::string_view name) const {
 
 void GatewayCall::Send(transport::Message message) {
   queued_bytes_.fetch_add(message.size(), std::memory_order_relaxed);
-  if (QueuedBytes() > kWritableLowBytes) tell_writable_.store(true);
   whole_->Push(std::move(message));
 }
 
@@ -154,7 +153,7 @@ void GatewayCall::Reply(transport::Message message) {
 }
 
 void GatewayCall::OnWritable() {
-  if (handler_ == nullptr || QueuedBytes() > kWritableLowBytes) return;
+  if (handler_ == nullptr || Queued() > kWritableLowBytes) return;
   if (tell_writable_.exchange(false)) handler_->OnWritable();
 }
 

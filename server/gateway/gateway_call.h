@@ -47,8 +47,11 @@ class GatewayCall final : public transport::ServerCall,
   void Send(transport::Message message) override;
   void Finish(transport::RpcStatus status) override { whole_->End(std::move(status)); }
   void Reply(transport::Message message) override;
+  // Whoever looks may wait for room from then on. Marked before looking: the queue may fall, and
+  // what is becoming JSON is in neither part of it.
   size_t QueuedBytes() const override {
-    return queued_bytes_.load(std::memory_order_relaxed) + exchange_->QueuedBytes();
+    tell_writable_.store(true);
+    return Queued();
   }
 
  private:
@@ -74,6 +77,9 @@ class GatewayCall final : public transport::ServerCall,
   void Answer(const Bytes& message);
   void End(const transport::RpcStatus& status);
   void Write(std::string line, int status);
+  size_t Queued() const {
+    return queued_bytes_.load(std::memory_order_relaxed) + exchange_->QueuedBytes();
+  }
   bool ClientStreams() const { return target_.method->kind == transport::Method::Kind::kBidi; }
   bool streamed() const { return target_.method->kind != transport::Method::Kind::kUnary; }
   std::string Json(const Bytes& message) const;
@@ -89,8 +95,8 @@ class GatewayCall final : public transport::ServerCall,
   std::optional<RequestStream> requests_;            // of a body that follows
   bool requests_end_ = false;                        // no more of them count
   std::atomic<bool> closed_{false};
-  std::atomic<size_t> queued_bytes_{0};     // not yet JSON
-  std::atomic<bool> tell_writable_{false};  // the service has seen the queue above the limit
+  std::atomic<size_t> queued_bytes_{0};             // not yet JSON
+  mutable std::atomic<bool> tell_writable_{false};  // the service has looked at the queue since
 
   std::mutex mutex_;
   std::deque<Item> items_;
