@@ -124,7 +124,8 @@ absl::Status ReadSection(OptionValues& values, const YamlNode& node, const std::
 UsageError ReadEnvironment(const std::vector<std::string>& environment, ParsedCommandLine* parsed) {
   std::map<std::string, std::string, std::less<>> variables;
   for (const OptionSpec& spec : parsed->values.specs()) {
-    variables[VariableOf(spec.name)] = spec.name;
+    // ETCD_VERSION is what images and scripts call the release that they are made for.
+    if (spec.name != "version") variables[VariableOf(spec.name)] = spec.name;
   }
   for (const std::string& item : environment) {
     const auto parts = SplitOnce(item, '=');

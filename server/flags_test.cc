@@ -49,6 +49,10 @@ TEST_CASE("environment variables count unless the flag is given as well") {
   CHECK(Parse({}, &parsed, {"ETCD_NAME=env", "ETCD_STRANGE=1", "PATH=/bin"}).exit_code == 0);
   CHECK(parsed.values.GetString("name") == "env");
   CHECK(parsed.warnings == std::vector<std::string>{"ETCD_STRANGE"});
+  ParsedCommandLine beside = Fresh();
+  CHECK(Parse({}, &beside, {"ETCD_VERSION=v3.5.0"}).exit_code == 0);
+  CHECK_FALSE(beside.version);
+  CHECK(beside.warnings == std::vector<std::string>{"ETCD_VERSION"});
   const UsageError both = Parse({"--name=x"}, &parsed, {"ETCD_NAME=env"});
   CHECK(both.exit_code == 1);
   CHECK(both.message.find("ETCD_NAME") != std::string::npos);
