@@ -70,9 +70,17 @@ def plain(value, own):
             if isinstance(kept.get(name), str) and kept[name].lstrip("-").isdigit():
                 kept[name] = int(kept[name]) // within
         return kept
+    if isinstance(value, str):
+        return steady(value)
     if isinstance(value, list):
         return [plain(inner, own) for inner in value]
     return value
+
+
+def steady(text):
+    """Of a member that is there already: which is said hangs on whether a second has passed, since its
+    id would be made of the time as well."""
+    return text.replace("etcdserver: member ID already exist", "etcdserver: Peer URLs already exists")
 
 
 def settled(method, value, own=()):

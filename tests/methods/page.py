@@ -14,6 +14,7 @@ KNOWN = {
     **{("Cluster.MemberUpdate", None, f"peerURLs {text}"): "a"
        for text in ("''", "of 20000 bytes", r"'\x00'", "'no <&> url'")},
     ("Cluster.MemberUpdate", "huge", "over --max-request-bytes"): "a",
+    ("Health.Watch", "a learner", "good"): "c",
     **{(call, "order", "garbage behind it"): "b"
        for call in ("KV.RangeStream", "Maintenance.Snapshot", "Election.Observe", "Health.Watch")},
 }
@@ -24,6 +25,8 @@ REASONS = {
     "b": "Two messages to a method that takes one and streams its answers, and the second is no "
          "message: both refuse the call with INTERNAL; etcd complains of the second's bytes, Quorate "
          "of there being two.",
+    "c": "`Health/Watch` at a learner: etcd refuses it as it refuses all streams there; Quorate says that "
+         "it serves.",
 }
 # What is left out before comparing, and of which a real etcd ends, or what would leave both without a quorum.
 NOT_COMPARED = (
@@ -50,6 +53,9 @@ COLUMNS = {
     "compressed": "gzip; an encoding that is not spoken",
     "order": "no message, two messages, garbage behind a good one",
     "streams": "streams half-closed, left, cancelled, asked again, with something going on meanwhile",
+    "a follower": "what the method is for, of three members through one that does not lead",
+    "a learner": "the same at a learner, which serves little",
+    "members": "what only several members can do, asked of the one that leads and of another",
     "JSON": "*good*, *state* and *out of range* at every path of the JSON gateway",
     "TLS": "the same over mutual TLS, and JSON over it",
     "wrong TLS": "no certificate, one of another CA, an expired one, one with a name that is not "

@@ -14,6 +14,7 @@ from cases import Case  # noqa: E402
 from certificates import Authority, ClientSide, server_flags  # noqa: E402
 from cluster import wait_for  # noqa: E402
 from compare import Pair  # noqa: E402
+from members_part import with_members  # noqa: E402
 from good_calls import SECRET, good_cases  # noqa: E402
 from servers import Server, quorate_binary  # noqa: E402
 from sides import Side  # noqa: E402
@@ -238,4 +239,4 @@ def with_common_names(methods, book, new):
 
 
 PARTS = {"grpc": over_grpc, "streams": streams, "json": over_json, "tls": over_tls, "users": with_users,
-         "signed-tokens": with_signed_tokens, "common-names": with_common_names}
+         "members": with_members, "signed-tokens": with_signed_tokens, "common-names": with_common_names}

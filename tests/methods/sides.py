@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 import grpc  # noqa: E402
 from google.protobuf.json_format import MessageToDict  # noqa: E402
 from good_calls import LASTING  # noqa: E402
-from methods import as_dict, settled, settled_answers  # noqa: E402
+from methods import as_dict, settled_answers, steady  # noqa: E402
 from stubs import Client, etcd  # noqa: E402
 
 PATIENCE_SECONDS = 60
@@ -105,7 +105,7 @@ class Side:
             names.append(tuple(sorted({key for key, _ in metadata or ()} - OF_GOS_HTTP)))
         # Go's protobuf writes one blank or another, as a build has it, that nobody may rely on it.
         answers = [] if case.status_alone else answers
-        return Outcome(code.name, text.replace("\xa0", " "),
+        return Outcome(code.name, steady(text.replace("\xa0", " ")),
                        settled_answers(method, [as_dict(method, a) for a in answers], case.own),
                        tuple(names), b"".join(answers))
 
@@ -181,5 +181,3 @@ class Side:
         return self.client.Maintenance.Status(
             etcd.StatusRequest(), metadata=self.root, timeout=PATIENCE_SECONDS).header.member_id
 
-
-__all__ = ["Outcome", "Side", "settled"]
