@@ -356,7 +356,9 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
     return end_stream ? requests_->OnHalfClose(stream_id) : void();
   }
   if (head_.method != "POST") {
-    return refuse("405", RpcCode::kInternal, "gRPC needs the method POST");
+    return refuse(
+        "405", RpcCode::kInternal,
+        "Received a HEADERS frame with :method \"" + head_.method + "\" which should be POST");
   }
   if (!IsGrpcContentType(head_.content_type)) {
     return refuse("415", RpcCode::kInvalidArgument,
@@ -382,6 +384,8 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
   if (!head_.timeout.empty() && !SetDeadline(call)) {
     return Finish(call, {RpcCode::kInternal, "malformed grpc-timeout: \"" + head_.timeout + "\""});
   }
+  // Nobody waits any more: nothing is done.
+  if (call->deadline_ns_ <= context_->loop->NowNs()) return DeadlineHit(call);
   if (drain_ != Drain::kNo && method->MayLast()) {
     return Finish(call, {RpcCode::kUnavailable, "the server is shutting down"});
   }
@@ -486,7 +490,8 @@ void Http2Session::OnHalfClose(NativeCall* call) {
   if (call->body_bytes_left_.value_or(0) > 0) return ResetMalformed(call->stream_id_);
   if (call->finishing_) return;
   if (call->decoder_.inside_message()) {
-    return Finish(call, {RpcCode::kInternal, "grpc: the request ends inside a message"});
+    const bool unary = call->method_->kind == Method::Kind::kUnary;
+    return Finish(call, {unary ? RpcCode::kUnknown : RpcCode::kInternal, "unexpected EOF"});
   }
   Deliver(call, call->requests_.OnHalfClose());
   if (!call->finishing_ && call->handler_ != nullptr) call->handler_->OnHalfClose();

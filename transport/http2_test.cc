@@ -151,7 +151,7 @@ TEST_CASE("calls that break the rules of their kind end with an error") {
   // The end in the middle of a message.
   peer.SendFrame(kHeaders, kEndHeaders, 5, EncodeHeaders(kUnary));
   peer.SendFrame(kData, kEndStream, 5, GrpcMessage("hello").substr(0, 7));
-  REQUIRE(peer.ReadHeaders()["grpc-status"] == "13");
+  REQUIRE(peer.ReadHeaders()["grpc-status"] == "2");
   // A reserved compression flag.
   peer.SendFrame(kHeaders, kEndHeaders, 7, EncodeHeaders(kUnary));
   peer.SendFrame(kData, kEndStream, 7, "\x02" + GrpcMessage("x").substr(1));

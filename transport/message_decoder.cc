@@ -78,11 +78,14 @@ MessageDecoder::Result MessageDecoder::Finish(std::string_view body, Bytes whole
   bool too_large = false;
   std::optional<Bytes> plain = GzipDecompress(body, message_bytes_max_, &too_large);
   if (!plain.has_value()) {
-    *error = too_large
-                 ? RpcStatus{RpcCode::kResourceExhausted,
-                             "grpc: received message after decompression larger than max " +
-                                 std::to_string(message_bytes_max_)}
-                 : RpcStatus{RpcCode::kInternal, "grpc: failed to decompress the received message"};
+    *error =
+        too_large
+            ? RpcStatus{RpcCode::kResourceExhausted,
+                        "grpc: received message after decompression larger than max " +
+                            std::to_string(message_bytes_max_)}
+            : RpcStatus{RpcCode::kInternal,
+                        std::string("grpc: failed to decompress the message: gzip: ") +
+                            (body.starts_with("\x1f\x8b") ? "corrupt data" : "invalid header")};
     return Result::kError;
   }
   *message = *std::move(plain);

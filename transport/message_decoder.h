@@ -24,8 +24,9 @@ class MessageDecoder {
   // data is used up. kError: *error says what ends the call; the decoder is then not used again.
   Result Next(std::string_view* data, Bytes* message, RpcStatus* error);
 
-  // The stream ended in the middle of a message.
-  bool inside_message() const { return prefix_have_ > 0; }
+  // The stream ended in the middle of a message; what is less than a message's head counts as
+  // nothing, as with grpc-go.
+  bool inside_message() const { return prefix_have_ == sizeof(prefix_); }
   // As newly made.
   bool fresh() const { return prefix_have_ == 0 && encoding_ == Encoding::kIdentity; }
 
