@@ -108,4 +108,13 @@ std::string JsonNumber(double value) {
   return std::string(buffer, result.ptr);
 }
 
+bool IsUtf8(std::string_view text) {
+  while (!text.empty()) {
+    const size_t size = Utf8CharSize(text);
+    if (size == 0) return false;
+    text.remove_prefix(size);
+  }
+  return true;
+}
+
 }  // namespace quorate

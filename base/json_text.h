@@ -19,4 +19,6 @@ std::string JsonNumber(double value);
 // (overlong forms, surrogates and values above U+10FFFF are invalid).
 size_t Utf8CharSize(std::string_view text);
 
+bool IsUtf8(std::string_view text);
+
 }  // namespace quorate

@@ -65,15 +65,6 @@ std::optional<std::string> TokenOf(const transport::ServerCall& call) {
   return token;
 }
 
-bool IsUtf8(std::string_view text) {
-  while (!text.empty()) {
-    const size_t size = Utf8CharSize(text);
-    if (size == 0) return false;
-    text.remove_prefix(size);
-  }
-  return true;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokens>> Tokens::Create(const Options& options, const Clock* clock) {
