@@ -37,6 +37,7 @@ HEADERS = ("Content-Type", "Grpc-Metadata-Content-Type", "Transfer-Encoding", "W
            "Access-Control-Allow-Origin", "Access-Control-Allow-Methods",
            "Access-Control-Allow-Headers", "Location", "Allow", "X-Content-Type-Options")
 # It was not asked everything.
+CURL_STREAM_WAS_RESET = 92
 OLD_OWN = {"revision", "create_revision", "mod_revision", "compact_revision"}
 FRACTION = {"TTL": 100}  # counts down: alike within so much
 
@@ -199,20 +200,23 @@ def auth_rows():
 
 
 def timeout_rows():
-    """The Grpc-Timeout header. What is over before it began is answered as a whole, streams as well."""
+    """The Grpc-Timeout header. What is over before it began is answered as a whole, streams as well.
+    When it passes meanwhile, etcd's words depend on which end of its own connection is quicker."""
     kept = {"create_request": {"key": b64("t")}}
     for text in ("0S", "5", "S", "xS", "1.5S", "1s", "99999999999999999999S", "-1S", "20S"):
         headers = {"Grpc-Timeout": text}
         yield Row("/v3/kv/range", {"key": b64("foo")}, headers=headers, old=False)
         yield Row("/v3/kv/range", "{", headers=headers, parser=True, old=False)
         yield Row("/v3/lease/keepalive", {"ID": 5}, headers=headers, old=False)
-    yield Row("/v3/watch", kept, headers={"Grpc-Timeout": "300m"}, lines=2, old=False)
-    yield Row("/v3/election/observe", {"name": b64("t")}, headers={"Grpc-Timeout": "100m"}, old=False)
+    yield Row("/v3/watch", kept, headers={"Grpc-Timeout": "300m"}, lines=2,
+              own=("message",), old=False)
+    yield Row("/v3/election/observe", {"name": b64("t")}, headers={"Grpc-Timeout": "100m"},
+              own=("message",), old=False)
     yield Row("/v3/lease/grant", {"TTL": 600, "ID": 18}, old=False)
     yield Row("/v3/lease/grant", {"TTL": 600, "ID": 19}, old=False)
     yield Row("/v3/lock/lock", {"name": b64("t"), "lease": "18"}, old=False)
     yield Row("/v3/lock/lock", {"name": b64("t"), "lease": "19"}, headers={"Grpc-Timeout": "100000u"},
-              old=False)
+              own=("message",), old=False)
 
 
 def plain_rows():
@@ -312,8 +316,16 @@ def ask(server, row):
 
 
 def ask_by_curl(authority):
-    """As `ask`, over TLS and HTTP/2."""
+    """As `ask`, over TLS and HTTP/2. etcd may answer before it has read the request, and then resets
+    the stream right behind its answer, which curl takes for a failure: it is asked again."""
     def asked(server, row):
+        for _ in range(1 if server.binary == str(quorate_binary()) else 20):
+            answer = asked_once(server, row)
+            if answer is not None:
+                return answer
+        raise AssertionError(f"{row}: {server.binary} resets every answer")
+
+    def asked_once(server, row):
         head = ["--head"] if row.method == "HEAD" else ["-i", "-X", row.method]
         body = [] if row.method in ("GET", "HEAD") else ["--data-binary", "@-", "-H", "Content-Type:"]
         fields = [f"-H{name}: {value}" for name, value in row.headers.items()]
@@ -327,6 +339,10 @@ def ask_by_curl(authority):
         except BrokenPipeError:
             pass  # it was refused before all was said
         version, _, status = curl.stdout.readline().partition(b" ")
+        if not version:
+            curl.stdout.close()
+            assert curl.wait() == CURL_STREAM_WAS_RESET, f"{row}: curl says {curl.returncode}"
+            return None
         assert version == b"HTTP/2", f"{row}: {server.binary} says {version}"
         fields = {}
         for line in iter(lambda: curl.stdout.readline().strip(), b""):
@@ -339,9 +355,14 @@ def ask_by_curl(authority):
             texts = [curl.stdout.read().decode()]
         curl.stdout.close()
         ends = (0, -signal.SIGKILL) if row.lines else (0,)
-        assert curl.wait() in ends, f"{row}: curl says {curl.returncode}"
-        return (int(status), {name: fields.get(name.lower()) for name in HEADERS},
-                [settled(text, row) for text in texts])
+        if curl.wait() == CURL_STREAM_WAS_RESET:
+            return None
+        assert curl.returncode in ends, f"{row}: curl says {curl.returncode}"
+        headers = {name: fields.get(name.lower()) for name in HEADERS}
+        if int(status) != 200 or not "".join(texts):
+            # An accident of how etcd's gateway comes to it over TLS; in plain text it is not there.
+            headers["Grpc-Metadata-Content-Type"] = None
+        return int(status), headers, [settled(text, row) for text in texts]
     return asked
 
 
