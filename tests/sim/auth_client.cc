@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "engine/errors.h"
 
 namespace quorate::sim {
 namespace {
@@ -98,6 +99,8 @@ void AuthClient::Go() {
 
 void AuthClient::OnAnswer(const Step& step, const CallResult& result) {
   if (result.kind == CallResult::Kind::kNotSent) return;
+  // A learner takes no requests, whatever they ask.
+  if (result.status.message == engine::errors::kNotSupportedForLearner.message) return;
   const bool answered = result.kind == CallResult::Kind::kAnswered;
   const bool done = answered && result.status.ok();
   if (!done && !(answered && SaysNothingHappened(result.status.code))) return TakeNewNames();
