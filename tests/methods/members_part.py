@@ -33,11 +33,12 @@ class MemberSide(Side):
 
 
 def may_change_members(cluster):
-    """Right after a start a member does not count as connected to all."""
+    """Right after a start a member does not count as connected to all. The URL is one that no case adds:
+    within a second it would make the same id again, which is that of a removed member then."""
     client = cluster.client(cluster.leader())
     try:
         added = client.Cluster.MemberAdd(
-            etcd.MemberAddRequest(peerURLs=["http://127.0.0.1:1"], isLearner=True), timeout=20)
+            etcd.MemberAddRequest(peerURLs=["http://127.0.0.1:3"], isLearner=True), timeout=20)
         client.Cluster.MemberRemove(etcd.MemberRemoveRequest(ID=added.member.ID), timeout=20)
         return True
     except grpc.RpcError:

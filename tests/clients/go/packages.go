@@ -174,6 +174,9 @@ func names(ctx context.Context, c *clientv3.Client) error {
 		return errors.New("no word of the address")
 	}
 	listed, err := manager.List(ctx)
+	for err == nil && len(listed) == 0 && ctx.Err() == nil { // a serializable read: that member may be behind
+		listed, err = manager.List(ctx)
+	}
 	if err != nil {
 		return err
 	}
