@@ -4,10 +4,9 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstdio>
-
 #include "base/log.h"
 #include "base/options.h"
+#include "base/start_command.h"
 #include "base/status_util.h"
 #include "base/text.h"
 #include "proxy/proxy_config.h"
@@ -52,19 +51,7 @@ absl::Status Serve(const OptionValues& values) {
 }  // namespace
 
 int RunGrpcProxyCommand(const std::vector<std::string>& args) {
-  OptionValues values(ProxyOptionSpecs());
-  const absl::StatusOr<std::vector<std::string>> words = values.ParseFlags(args);
-  if (words.ok() && (values.GetBool("help") || words->empty())) {
-    std::printf("%s%s", kUsage, values.HelpText().c_str());
-    return 0;
-  }
-  absl::Status status = words.status();
-  if (status.ok() && *words != std::vector<std::string>{"start"}) {
-    status = absl::InvalidArgumentError(StrCat("unknown command \"", words->front(), "\""));
-  }
-  if (status.ok()) status = Serve(values);
-  std::fprintf(stderr, "Error: %s\n", std::string(status.message()).c_str());
-  return 1;
+  return RunStartCommand(ProxyOptionSpecs(), kUsage, args, Serve);
 }
 
 }  // namespace quorate::proxy

@@ -1,11 +1,10 @@
 #include "server/gateway_command.h"
 
-#include <cstdio>
-
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/start_command.h"
 #include "base/status_util.h"
 #include "base/text.h"
 #include "server/discovered_endpoints.h"
@@ -84,19 +83,7 @@ absl::Status Serve(const OptionValues& values) {
 }  // namespace
 
 int RunGatewayCommand(const std::vector<std::string>& args) {
-  OptionValues values(Specs());
-  const absl::StatusOr<std::vector<std::string>> words = values.ParseFlags(args);
-  if (words.ok() && (values.GetBool("help") || words->empty())) {
-    std::printf("%s%s", kUsage, values.HelpText().c_str());
-    return 0;
-  }
-  absl::Status status = words.status();
-  if (status.ok() && *words != std::vector<std::string>{"start"}) {
-    status = absl::InvalidArgumentError(StrCat("unknown command \"", words->front(), "\""));
-  }
-  if (status.ok()) status = Serve(values);
-  std::fprintf(stderr, "Error: %s\n", std::string(status.message()).c_str());
-  return 1;
+  return RunStartCommand(Specs(), kUsage, args, Serve);
 }
 
 }  // namespace quorate::server

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
+from etcd3_events import shape, take  # noqa: E402
 from servers import BACKENDS, Server, quorate_binary  # noqa: E402
 
 try:
@@ -18,22 +19,6 @@ try:
 except ImportError:
     print("SKIPPED: python3-etcd3 is not installed")
     sys.exit(77)
-
-
-def take(events, count):
-    """The next `count` events of a watch's queue of responses."""
-    found = []
-    while len(found) < count:
-        response = events.get()
-        if isinstance(response, Exception):
-            raise response
-        found += response.events
-    assert len(found) == count, found
-    return found
-
-
-def shape(events):
-    return [(type(event).__name__, event.key, event.value) for event in events]
 
 
 def keys_and_values(client, server):

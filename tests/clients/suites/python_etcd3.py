@@ -3,12 +3,17 @@ that is fetched once."""
 
 import io
 import queue
+import sys
 import threading
+from pathlib import Path
 
 import etcd3
 import grpc
 
 import reporting
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lib"))
+from etcd3_events import shape, take  # noqa: E402
 from reporting import CERTIFICATES, ENDPOINTS, PASSWORDS, TLS, NotOffered, certificate, please
 
 BETWEEN_LOOKS = threading.Event()  # never set
@@ -33,22 +38,6 @@ def refused(call, words):
         assert words in error.details(), error
         return
     raise AssertionError(f"done, though it should be refused: {words}")
-
-
-def take(events, count):
-    """The next `count` events of a watch's queue of responses."""
-    found = []
-    while len(found) < count:
-        response = events.get()
-        if isinstance(response, Exception):
-            raise response
-        found += response.events
-    assert len(found) == count, found
-    return found
-
-
-def shape(events):
-    return [(type(event).__name__, event.key, event.value) for event in events]
 
 
 def kv():
