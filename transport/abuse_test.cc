@@ -159,8 +159,8 @@ TEST_CASE("requests that break a stream are reset and the connection goes on") {
   twice.insert(twice.begin(), twice.front());
   HeaderFields two_lengths = good;
   two_lengths.insert(two_lengths.end(), 2, {"content-length", "9"});
-  HeaderFields no_authority = good;
-  no_authority.erase(no_authority.begin() + 3);
+  HeaderFields no_scheme = good;
+  no_scheme.erase(no_scheme.begin() + 1);
   const auto changed = [&](size_t field, const char* value) {
     HeaderFields fields = good;
     fields[field].second = value;
@@ -173,8 +173,7 @@ TEST_CASE("requests that break a stream are reset and the connection goes on") {
       {"a pseudo header behind the others", with(":path", "/x")},
       {"an unknown pseudo header", with(":what", "x")},
       {"no :path", EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(no_path))},
-      {"neither :authority nor host",
-       EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(no_authority))},
+      {"no :scheme", EncodeFrame(kHeaders, kEndHeaders, 1, EncodeHeaders(no_scheme))},
       {"a method that is no token", changed(0, "PO ST")},
       {"a scheme that is none", changed(1, "1http")},
       {"a path without a slash", changed(2, "test.Echo/Unary")},

@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "base/check.h"
+#include "base/text.h"
 
 namespace quorate::transport {
 namespace {
@@ -86,14 +87,15 @@ std::string PercentDecode(std::string_view text) {
   return decoded;
 }
 
-std::optional<int64_t> ParseGrpcTimeoutNs(std::string_view text) {
-  if (text.size() < 2 || text.size() > 9) return std::nullopt;
-  int64_t value = 0;
-  const char* unit = text.data() + text.size() - 1;
-  const auto parsed = std::from_chars(text.data(), unit, value);
-  if (parsed.ec != std::errc() || parsed.ptr != unit || value < 0) return std::nullopt;
+absl::StatusOr<int64_t> ParseGrpcTimeoutNs(std::string_view text) {
+  const auto malformed = [text](std::string_view why) {
+    return absl::InvalidArgumentError(StrCat("transport: timeout ", why, ": \"", text, "\""));
+  };
+  if (text.size() < 2) return malformed("string is too short");
+  if (text.size() > 9) return malformed("string is too long");
+  const std::string_view digits = text.substr(0, text.size() - 1);
   int64_t scale = 0;
-  switch (*unit) {
+  switch (text.back()) {
     case 'H':
       scale = 3'600'000'000'000;
       break;
@@ -113,7 +115,13 @@ std::optional<int64_t> ParseGrpcTimeoutNs(std::string_view text) {
       scale = 1;
       break;
     default:
-      return std::nullopt;
+      return malformed("unit is not recognized");
+  }
+  int64_t value = 0;
+  const auto parsed = std::from_chars(digits.begin(), digits.end(), value);
+  if (parsed.ec != std::errc() || parsed.ptr != digits.end() || value < 0) {
+    return absl::InvalidArgumentError(
+        StrCat("strconv.ParseUint: parsing \"", digits, "\": invalid syntax"));
   }
   return value > INT64_MAX / scale ? INT64_MAX : value * scale;
 }
@@ -134,17 +142,20 @@ std::string FormatGrpcTimeout(int64_t timeout_ns) {
   return std::to_string(kDigitsMax) + "H";
 }
 
-std::optional<std::string> DecodeBase64(std::string_view text) {
+absl::StatusOr<std::string> DecodeBase64(std::string_view text) {
+  const auto illegal_at = [](size_t byte) {
+    return absl::InvalidArgumentError(StrCat("illegal base64 data at input byte ", byte));
+  };
   while (!text.empty() && text.back() == '=') text.remove_suffix(1);
-  if (text.size() % 4 == 1) return std::nullopt;
+  const size_t strange = text.find_first_not_of(kBase64Letters);
+  if (strange != std::string_view::npos) return illegal_at(strange);
+  if (text.size() % 4 == 1) return illegal_at(text.size() - 1);
   std::string data;
   data.reserve(text.size() * 3 / 4);
   uint32_t bits = 0;
   int count = 0;
   for (const char c : text) {
-    const size_t value = kBase64Letters.find(c);
-    if (value == std::string_view::npos) return std::nullopt;
-    bits = bits << 6 | static_cast<uint32_t>(value);
+    bits = bits << 6 | static_cast<uint32_t>(kBase64Letters.find(c));
     count += 6;
     if (count >= 8) {
       count -= 8;

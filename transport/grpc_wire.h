@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "base/bytes.h"
 #include "transport/rpc.h"
 
@@ -28,13 +29,13 @@ std::string PercentEncode(std::string_view text);
 std::string PercentDecode(std::string_view text);
 
 // grpc-timeout: up to eight digits and one of H M S m u n. Values beyond int64_t nanoseconds
-// saturate. Nothing when malformed.
-std::optional<int64_t> ParseGrpcTimeoutNs(std::string_view text);
+// saturate. Malformed: InvalidArgument with grpc-go's words for why.
+absl::StatusOr<int64_t> ParseGrpcTimeoutNs(std::string_view text);
 std::string FormatGrpcTimeout(int64_t timeout_ns);
 
-// Values of `-bin` metadata. Padding is optional on input and absent on output; nothing when
-// malformed.
-std::optional<std::string> DecodeBase64(std::string_view text);
+// Values of `-bin` metadata. Padding is optional on input and absent on output. Malformed:
+// InvalidArgument with Go's words for where.
+absl::StatusOr<std::string> DecodeBase64(std::string_view text);
 std::string EncodeBase64(std::string_view data);
 
 // True for "application/grpc" with an optional "+suffix" or ";parameters".

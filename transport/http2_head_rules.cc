@@ -6,6 +6,8 @@
 #include <charconv>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "base/text.h"
 
 namespace quorate::transport {
 namespace {
@@ -45,8 +47,7 @@ void HeadRules::Field(std::string_view name, std::string_view value) {
   if (!name.empty() && name.front() == ':') return PseudoField(name, value);
   regular_seen_ = true;
   if (!NameAllowed(name) || !ValueAllowed(value) || IsHopByHop(name)) broken_ = true;
-  if (name == "host") host_seen_ = true;
-  if (name == "te" && value != "trailers") broken_ = true;
+  if (name == "te" && !absl::EqualsIgnoreCase(ToAbsl(value), "trailers")) broken_ = true;
   if (name == "content-length") {
     uint64_t length = 0;
     const auto [end, error] = std::from_chars(value.begin(), value.end(), length);
@@ -73,7 +74,7 @@ void HeadRules::PseudoField(std::string_view name, std::string_view value) {
 }
 
 bool HeadRules::WellFormed() const {
-  return !broken_ && method_seen_ && scheme_seen_ && path_seen_ && (authority_seen_ || host_seen_);
+  return !broken_ && method_seen_ && scheme_seen_ && path_seen_;
 }
 
 bool HeadRules::TrailerAllowed(std::string_view name, std::string_view value) {

@@ -35,7 +35,6 @@ class HeadRules {
   bool scheme_seen_ = false;
   bool path_seen_ = false;
   bool authority_seen_ = false;
-  bool host_seen_ = false;  // may stand for :authority
   std::optional<uint64_t> content_length_;
 };
 

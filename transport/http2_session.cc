@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "transport/grpc_wire.h"
 
 namespace quorate::transport {
@@ -54,8 +55,9 @@ void Http2Session::RequestHead::Clear() {
   rules.Clear();
   path.clear();
   encoding.clear();
-  timeout.clear();
+  timeout.reset();
   content_type.clear();
+  broken_value.clear();
   metadata.Clear();
   list_bytes = 0;
   method.clear();
@@ -331,6 +333,13 @@ void Http2Session::OnHeader(std::string_view name, std::string_view value) {
     default:
       break;
   }
+  if (name.ends_with("-bin")) {
+    const absl::Status status = DecodeBase64(value.substr(0, value.find(','))).status();
+    if (!status.ok()) {
+      head_.broken_value = StrCat("malformed binary metadata \"", value, "\" in header \"", name,
+                                  "\": ", ToStd(status.message()));
+    }
+  }
   head_.metadata.Add(name, value);
 }
 
@@ -347,22 +356,34 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
   }
   if (!head_.rules.WellFormed()) return ResetMalformed(stream_id);
   if (requests_.has_value() && !IsGrpcContentType(head_.content_type)) {
-    requests_->Begin(stream_id,
-                     {head_.method,
-                      head_.path,
-                      head_.rules.content_length(),
-                      {{"content-type", head_.content_type}, {"grpc-timeout", head_.timeout}},
-                      head_.metadata});
+    requests_->Begin(stream_id, {head_.method,
+                                 head_.path,
+                                 head_.rules.content_length(),
+                                 {{"content-type", head_.content_type},
+                                  {"grpc-timeout", head_.timeout.value_or("")}},
+                                 head_.metadata});
     return end_stream ? requests_->OnHalfClose(stream_id) : void();
+  }
+  if (!IsGrpcContentType(head_.content_type)) {
+    return refuse("415", RpcCode::kInvalidArgument,
+                  "invalid gRPC request content-type \"" + head_.content_type + "\"");
+  }
+  std::optional<int64_t> timeout_ns;
+  if (head_.timeout.has_value()) {
+    const absl::StatusOr<int64_t> parsed = ParseGrpcTimeoutNs(*head_.timeout);
+    if (parsed.ok()) {
+      timeout_ns = *parsed;
+    } else {
+      head_.broken_value = StrCat("malformed grpc-timeout: ", ToStd(parsed.status().message()));
+    }
+  }
+  if (!head_.broken_value.empty()) {
+    return refuse("400", RpcCode::kInternal, std::move(head_.broken_value));
   }
   if (head_.method != "POST") {
     return refuse(
         "405", RpcCode::kInternal,
         "Received a HEADERS frame with :method \"" + head_.method + "\" which should be POST");
-  }
-  if (!IsGrpcContentType(head_.content_type)) {
-    return refuse("415", RpcCode::kInvalidArgument,
-                  "invalid gRPC request content-type \"" + head_.content_type + "\"");
   }
   const Method* method = context_->services->Find(head_.path);
   if (method == nullptr) {
@@ -381,9 +402,7 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
     call->decoder_.set_encoding(MessageDecoder::Encoding::kGzip);
     call->gzip_answer_ = true;
   }
-  if (!head_.timeout.empty() && !SetDeadline(call)) {
-    return Finish(call, {RpcCode::kInternal, "malformed grpc-timeout: \"" + head_.timeout + "\""});
-  }
+  if (timeout_ns.has_value()) SetDeadline(call, *timeout_ns);
   // Nobody waits any more: nothing is done.
   if (call->deadline_ns_ <= context_->loop->NowNs()) return DeadlineHit(call);
   if (drain_ != Drain::kNo && method->MayLast()) {
@@ -428,15 +447,12 @@ NativeCall* Http2Session::StartCall(int32_t stream_id, const Method* method) {
   return call;
 }
 
-bool Http2Session::SetDeadline(NativeCall* call) {
-  const std::optional<int64_t> timeout_ns = ParseGrpcTimeoutNs(head_.timeout);
-  if (!timeout_ns.has_value()) return false;
+void Http2Session::SetDeadline(NativeCall* call, int64_t timeout_ns) {
   const int64_t now_ns = context_->loop->NowNs();
-  if (*timeout_ns > INT64_MAX - now_ns) return true;
-  call->deadline_ns_ = now_ns + *timeout_ns;
+  if (timeout_ns > INT64_MAX - now_ns) return;
+  call->deadline_ns_ = now_ns + timeout_ns;
   call->deadline_timer_ =
       context_->loop->RunAt(call->deadline_ns_, [this, call] { DeadlineHit(call); });
-  return true;
 }
 
 void Http2Session::DeadlineHit(NativeCall* call) {

@@ -52,8 +52,9 @@ class Http2Session final : public Protocol {
     HeadRules rules;
     std::string path;
     std::string encoding;
-    std::string timeout;
+    std::optional<std::string> timeout;
     std::string content_type;
+    std::string broken_value;  // why a field is not what its name promises
     MetadataBlock metadata;
     size_t list_bytes = 0;  // as RFC 9113 counts them, 32 extra per field
     std::string method;
@@ -75,8 +76,7 @@ class Http2Session final : public Protocol {
     return requests_.has_value() && requests_->Has(stream_id);
   }
   NativeCall* StartCall(int32_t stream_id, const Method* method);
-  // False when the timeout text is malformed.
-  bool SetDeadline(NativeCall* call);
+  void SetDeadline(NativeCall* call, int64_t timeout_ns);
   void DeadlineHit(NativeCall* call);
   void Deliver(NativeCall* call, RequestMessages::Next next);
   void Queue(NativeCall* call, Message message);

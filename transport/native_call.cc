@@ -43,7 +43,8 @@ std::optional<std::string> NativeCall::Metadata(std::string_view name) const {
   if (!value.has_value()) return std::nullopt;
   if (name.size() > 4 && name.substr(name.size() - 4) == "-bin") {
     // A repeated `-bin` value may be joined by commas; the first one counts.
-    return DecodeBase64(value->substr(0, value->find(',')));
+    absl::StatusOr<std::string> decoded = DecodeBase64(value->substr(0, value->find(',')));
+    return decoded.ok() ? std::make_optional(*std::move(decoded)) : std::nullopt;
   }
   return std::string(*value);
 }

@@ -70,15 +70,15 @@ RequestMessages::Next RequestMessages::OnHalfClose() {
 }
 
 RpcStatus UnknownMethodStatus(const ServiceTable& table, std::string_view path) {
-  if (!path.empty() && path.front() == '/') path.remove_prefix(1);
-  const size_t slash = path.rfind('/');
+  const std::string_view name = path.substr(path.starts_with('/') ? 1 : 0);
+  const size_t slash = name.rfind('/');
   if (slash == std::string_view::npos) {
     return {RpcCode::kUnimplemented, "malformed method name: \"" + std::string(path) + "\""};
   }
-  const std::string service(path.substr(0, slash));
+  const std::string service(name.substr(0, slash));
   if (!table.HasService(service)) return {RpcCode::kUnimplemented, "unknown service " + service};
   return {RpcCode::kUnimplemented,
-          "unknown method " + std::string(path.substr(slash + 1)) + " for service " + service};
+          "unknown method " + std::string(name.substr(slash + 1)) + " for service " + service};
 }
 
 }  // namespace quorate::transport

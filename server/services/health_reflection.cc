@@ -137,7 +137,10 @@ void AddHealthAndReflection(ServiceContext* context, transport::ServiceTable* ta
   transport::Method watch;
   watch.path = "/grpc.health.v1.Health/Watch";
   watch.kind = transport::Method::Kind::kServerStream;
-  watch.bidi = [](CallPtr call) { return std::make_unique<HealthWatch>(std::move(call)); };
+  watch.bidi = [context](CallPtr call) {
+    AdmitStream(*context, call);
+    return std::make_unique<HealthWatch>(std::move(call));
+  };
   table->Add(std::move(watch));
   for (const char* version : {"v1", "v1alpha"}) {
     transport::Method info;

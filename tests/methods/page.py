@@ -14,7 +14,6 @@ KNOWN = {
     **{("Cluster.MemberUpdate", None, f"peerURLs {text}"): "a"
        for text in ("''", "of 20000 bytes", r"'\x00'", "'no <&> url'")},
     ("Cluster.MemberUpdate", "huge", "over --max-request-bytes"): "a",
-    ("Health.Watch", "a learner", "good"): "c",
     **{(call, "order", "garbage behind it"): "b"
        for call in ("KV.RangeStream", "Maintenance.Snapshot", "Election.Observe", "Health.Watch")},
 }
@@ -25,8 +24,6 @@ REASONS = {
     "b": "Two messages to a method that takes one and streams its answers, and the second is no "
          "message: both refuse the call with INTERNAL; etcd complains of the second's bytes, Quorate "
          "of there being two.",
-    "c": "`Health/Watch` at a learner: etcd refuses it as it refuses all streams there; Quorate says that "
-         "it serves.",
 }
 # What is left out before comparing, and of which a real etcd ends, or what would leave both without a quorum.
 NOT_COMPARED = (
