@@ -51,18 +51,6 @@ std::string_view View(const uint8_t* data, size_t size) {
 
 }  // namespace
 
-void Http2Session::RequestHead::Clear() {
-  rules.Clear();
-  path.clear();
-  encoding.clear();
-  timeout.reset();
-  content_type.clear();
-  broken_value.clear();
-  metadata.Clear();
-  list_bytes = 0;
-  method.clear();
-}
-
 // The glue between nghttp2's C callbacks and the session.
 struct Http2Session::Callbacks {
   static Http2Session* Self(void* user_data) { return static_cast<Http2Session*>(user_data); }
@@ -292,55 +280,7 @@ void Http2Session::OnLost() {
 
 void Http2Session::OnHeader(std::string_view name, std::string_view value) {
   head_.list_bytes += name.size() + value.size() + 32;
-  if (head_.list_bytes > context_->options->header_list_bytes_max) return;
-  head_.rules.Field(name, value);
-  switch (name.size()) {
-    case 2:
-      if (name == "te") return;
-      break;
-    case 5:
-      if (name == ":path") {
-        head_.path = value;
-        return;
-      }
-      break;
-    case 7:
-      if (name == ":method") {
-        head_.method = value;
-        return;
-      }
-      if (name == ":scheme") return;
-      break;
-    case 12:
-      if (name == "content-type") {
-        head_.content_type = value;
-        return;
-      }
-      if (name == "grpc-timeout") {
-        head_.timeout = value;
-        return;
-      }
-      break;
-    case 13:
-      if (name == "grpc-encoding") {
-        head_.encoding = value;
-        return;
-      }
-      break;
-    case 20:
-      if (name == "grpc-accept-encoding") return;
-      break;
-    default:
-      break;
-  }
-  if (name.ends_with("-bin")) {
-    const absl::Status status = DecodeBase64(value.substr(0, value.find(','))).status();
-    if (!status.ok()) {
-      head_.broken_value = StrCat("malformed binary metadata \"", value, "\" in header \"", name,
-                                  "\": ", ToStd(status.message()));
-    }
-  }
-  head_.metadata.Add(name, value);
+  if (head_.list_bytes <= context_->options->header_list_bytes_max) head_.Field(name, value);
 }
 
 void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
@@ -356,26 +296,17 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
   }
   if (!head_.rules.WellFormed()) return ResetMalformed(stream_id);
   if (requests_.has_value() && !IsGrpcContentType(head_.content_type)) {
-    requests_->Begin(stream_id, {head_.method,
-                                 head_.path,
-                                 head_.rules.content_length(),
-                                 {{"content-type", head_.content_type},
-                                  {"grpc-timeout", head_.timeout.value_or("")}},
-                                 head_.metadata});
+    requests_->Begin(stream_id,
+                     {head_.method,
+                      head_.path,
+                      head_.rules.content_length(),
+                      {{"content-type", head_.content_type}, {"grpc-timeout", head_.timeout}},
+                      head_.metadata});
     return end_stream ? requests_->OnHalfClose(stream_id) : void();
   }
   if (!IsGrpcContentType(head_.content_type)) {
     return refuse("415", RpcCode::kInvalidArgument,
                   "invalid gRPC request content-type \"" + head_.content_type + "\"");
-  }
-  std::optional<int64_t> timeout_ns;
-  if (head_.timeout.has_value()) {
-    const absl::StatusOr<int64_t> parsed = ParseGrpcTimeoutNs(*head_.timeout);
-    if (parsed.ok()) {
-      timeout_ns = *parsed;
-    } else {
-      head_.broken_value = StrCat("malformed grpc-timeout: ", ToStd(parsed.status().message()));
-    }
   }
   if (!head_.broken_value.empty()) {
     return refuse("400", RpcCode::kInternal, std::move(head_.broken_value));
@@ -402,7 +333,7 @@ void Http2Session::OnRequestHead(int32_t stream_id, bool end_stream) {
     call->decoder_.set_encoding(MessageDecoder::Encoding::kGzip);
     call->gzip_answer_ = true;
   }
-  if (timeout_ns.has_value()) SetDeadline(call, *timeout_ns);
+  if (head_.timeout_ns.has_value()) SetDeadline(call, *head_.timeout_ns);
   // Nobody waits any more: nothing is done.
   if (call->deadline_ns_ <= context_->loop->NowNs()) return DeadlineHit(call);
   if (drain_ != Drain::kNo && method->MayLast()) {

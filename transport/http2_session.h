@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "transport/http2_head_rules.h"
+#include "transport/http2_request_head.h"
 #include "transport/http2_requests.h"
 #include "transport/native_call.h"
 #include "transport/protocol.h"
@@ -46,20 +46,6 @@ class Http2Session final : public Protocol {
  private:
   struct Callbacks;  // nghttp2's, http2_session.cc
   friend struct Callbacks;
-
-  // The request header block that is being received; a connection has one at a time.
-  struct RequestHead {
-    HeadRules rules;
-    std::string path;
-    std::string encoding;
-    std::optional<std::string> timeout;
-    std::string content_type;
-    std::string broken_value;  // why a field is not what its name promises
-    MetadataBlock metadata;
-    size_t list_bytes = 0;  // as RFC 9113 counts them, 32 extra per field
-    std::string method;
-    void Clear();
-  };
 
   void OnHeader(std::string_view name, std::string_view value);
   void OnTrailers(int32_t stream_id, bool end_stream);
@@ -105,7 +91,7 @@ class Http2Session final : public Protocol {
   nghttp2_session* session_ = nullptr;
   OutputBuffer* out_ = nullptr;  // while Pull runs
   size_t out_bytes_max_ = 0;
-  RequestHead head_;
+  RequestHead head_;                       // being received; a connection has one at a time
   std::optional<Http2Requests> requests_;  // unset: others than gRPC calls are refused
   bool trailers_broken_ = false;           // those being received
   NativeCall* calls_ = nullptr;            // list of the open ones
