@@ -72,22 +72,27 @@ void Promote(ServiceContext* context, const std::string& id_text, ReplyFn reply)
 void HashKv(ServiceContext* context, const HttpRequest& request, ReplyFn reply) {
   const nlohmann::json body = nlohmann::json::parse(request.body, nullptr, false);
   if (!body.is_object()) return reply(Text(400, "error unmarshalling request"));
-  const auto found = body.find("revision");
-  const int64_t revision =
-      found != body.end() && found->is_number_integer() ? found->get<int64_t>() : 0;
+  const nlohmann::json revision_of = body.value("revision", nlohmann::json(0));
+  if (!revision_of.is_number_integer()) return reply(Text(400, "error unmarshalling request"));
+  const auto revision = revision_of.get<int64_t>();
   std::string cluster;
   for (const auto& [name, value] : request.headers) {
     if (name == "x-etcd-cluster-id") cluster = value;
   }
   const auto answer = [reply](const engine::Reply& hash) {
-    if (!hash.error.ok()) return reply(Text(400, hash.error.message));
+    if (!hash.error.ok()) {
+      // Of peers, without what etcd's clients find before every error.
+      std::string_view why = hash.error.message;
+      if (why.starts_with("etcdserver: ")) why.remove_prefix(sizeof("etcdserver: ") - 1);
+      return reply(Text(400, std::string(why)));
+    }
     etcdserverpb::HashKVResponse response;
     response.ParseFromString(hash.body);
     reply({200,
            {{"Content-Type", "application/json"}},
            StrCat(R"({"header":{"revision":)", response.header().revision(), R"(},"hash":)",
                   response.hash(), R"(,"compact_revision":)", response.compact_revision(),
-                  R"(,"hash_revision":)", response.hash_revision(), "}\n")});
+                  R"(,"hash_revision":)", response.hash_revision(), "}")});
   };
   Read read;
   read.consistency = Read::Consistency::kLocal;

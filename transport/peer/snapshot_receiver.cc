@@ -40,7 +40,7 @@ void SnapshotReceiver::TakeMessage(std::string_view* piece) {
     piece->remove_prefix(taken);
     if (head_.size() < kSizeBytes) return;
     if (SizeIn(head_) > kMessageBytesMax) {
-      status_ = absl::InvalidArgumentError("message length too large");
+      status_ = absl::InvalidArgumentError("rafthttp: error limit exceeded");
       return;
     }
     wanted = kSizeBytes + SizeIn(head_);
@@ -98,7 +98,9 @@ void SnapshotReceiver::OnTaken(size_t size, const absl::Status& status) {
 }
 
 void SnapshotReceiver::Finish(std::function<void(absl::Status)> done) {
-  if (!have_message_) status_.Update(absl::UnavailableError("unexpected EOF"));
+  // head_ is empty also behind a message that was refused: then the status says so already.
+  if (!have_message_)
+    status_.Update(absl::UnavailableError(head_.empty() ? "EOF" : "unexpected EOF"));
   if (!status_.ok()) return done(status_);
   HandOver();
   std::weak_ptr<SnapshotReceiver*> self = self_;
