@@ -1,5 +1,7 @@
 #include "utl/completion.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace quorate::utl {
@@ -81,10 +83,25 @@ std::string PowershellScript(const std::vector<Choice>& choices) {
   return out + "  }\n  $follow | Where-Object { $_.StartsWith($word) }\n}\n";
 }
 
+constexpr std::string_view kHelp = R"(Prints a completion script for a shell
+
+Usage:
+  quorateutl completion <bash|zsh|fish|powershell>
+
+  source <(quorateutl completion bash)         for this shell; or for all of them
+  quorateutl completion bash > /etc/bash_completion.d/quorateutl
+  quorateutl completion zsh > "${fpath[1]}/_quorateutl"
+  quorateutl completion fish > ~/.config/fish/completions/quorateutl.fish
+)";
+
 }  // namespace
 
 int Completion(const std::vector<std::string>& args, const std::vector<Command>& commands,
                const std::vector<OptionSpec>& global_flags) {
+  if (std::find(args.begin(), args.end(), "--help") != args.end()) {
+    Out(kHelp);
+    return kExitOk;
+  }
   const std::string shell = args.size() == 2 ? args[1] : "";
   const std::vector<Choice> choices = ChoicesOf(commands, global_flags);
   if (shell == "bash") {

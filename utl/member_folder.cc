@@ -75,12 +75,20 @@ log::LogOptions MemberFolder::log_options() const {
   return options;
 }
 
-absl::StatusOr<std::unique_ptr<kv::KvBackend>> MemberFolder::OpenBackend() {
+kv::KvOptions MemberFolder::backend_options() {
   kv::KvOptions options;
   options.dir = backend_dir_;
   options.env = PosixFileEnv();
   options.allocator = allocator_.get();
-  return kv::OpenKvBackend(backend_name_, options);
+  return options;
+}
+
+absl::StatusOr<std::unique_ptr<kv::KvBackend>> MemberFolder::OpenBackend() {
+  return kv::OpenKvBackend(backend_name_, backend_options());
+}
+
+absl::StatusOr<std::vector<std::string>> MemberFolder::FindBackendDamage() {
+  return kv::FindKvDamage(backend_name_, backend_options());
 }
 
 absl::StatusOr<std::unique_ptr<log::LogStore>> MemberFolder::OpenLog() const {

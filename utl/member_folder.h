@@ -31,10 +31,13 @@ class MemberFolder {
   // Neither changes what it opens, but that backends put aside what a crash left unfinished, as at
   // any start. The folder outlives both.
   absl::StatusOr<std::unique_ptr<kv::KvBackend>> OpenBackend();
+  absl::StatusOr<std::vector<std::string>> FindBackendDamage();
   absl::StatusOr<std::unique_ptr<log::LogStore>> OpenLog() const;
   Allocator* allocator() { return allocator_.get(); }
 
  private:
+  kv::KvOptions backend_options();
+
   std::unique_ptr<FileLock> lock_;
   std::unique_ptr<Allocator> allocator_;
   std::string member_dir_, backend_dir_, log_dir_;

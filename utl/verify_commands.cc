@@ -26,13 +26,6 @@ struct Findings {
   }
 };
 
-// Every pair of every table.
-void ReadAll(const kv::KvSnapshot& state, Findings* findings) {
-  for (size_t i = 0; i < kv::kTableCount; ++i) {
-    findings->Take(state.Scan(static_cast<kv::Table>(i), {}, {}, [](auto, auto) { return true; }));
-  }
-}
-
 void VerifyFile(const std::string& path, Findings* findings) {
   const auto file = OpenSnapshotFile(path);
   if (!file.ok()) return findings->Take(file.status());
@@ -72,13 +65,12 @@ void VerifyMember(MemberFolder* folder, Findings* findings) {
     for (const std::string& note : log_report->notes) Out(StrCat("note: ", note, "\n"));
     Out(StrCat("log: ", log_report->segments, " segments, ", log_report->records, " records\n"));
   }
+  const absl::StatusOr<std::vector<std::string>> damage = folder->FindBackendDamage();
+  if (!damage.ok()) return findings->Take(damage.status());
+  findings->problems.insert(findings->problems.end(), damage->begin(), damage->end());
+  if (!damage->empty()) return;
   absl::StatusOr<std::unique_ptr<kv::KvBackend>> backend = folder->OpenBackend();
   if (!backend.ok()) return findings->Take(backend.status());
-  const absl::StatusOr<std::unique_ptr<kv::KvSnapshot>> state = (*backend)->NewSnapshot();
-  if (!state.ok()) return findings->Take(state.status());
-  const size_t before = findings->problems.size();
-  ReadAll(**state, findings);
-  if (findings->problems.size() > before) return;
   const auto log = folder->OpenLog();
   findings->Take(RebuildEngine(folder, backend->get(), log.ok() ? log->get() : nullptr));
   Out(StrCat("backend: ", folder->backend_name(), "\n"));

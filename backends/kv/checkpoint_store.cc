@@ -95,6 +95,41 @@ absl::Status CheckpointStore::Load(absl::FunctionRef<void(const WriteOp&)> repla
   return RemoveUnlisted();
 }
 
+std::vector<std::string> CheckpointStore::FindDamage(FileEnv* env, const std::string& dir) {
+  std::vector<std::string> found;
+  const auto good = [&found](const absl::Status& status) {
+    if (!status.ok()) found.emplace_back(ToStd(status.message()));
+    return status.ok();
+  };
+  const std::string manifest_path = StrCat(dir, "/", kManifestName);
+  const absl::StatusOr<std::string> text = ReadFileToString(env, manifest_path);
+  if (absl::IsNotFound(text.status())) {
+    good(CheckpointDamage(manifest_path, 0, "the file is missing"));
+    return found;
+  }
+  if (!good(text.status())) return found;
+  const absl::StatusOr<CheckpointManifest> manifest = ParseManifest(*text, manifest_path);
+  if (!good(manifest.status())) return found;
+  // The sequence that follows is known only behind a good file.
+  std::optional<uint64_t> before = 0;
+  const auto look = [&](const std::string& name, const CheckpointManifest::DataFile& file,
+                        FrameFileEnd::Tail tail) {
+    const absl::StatusOr<FrameFileContent> content =
+        LoadFrameFile(env, StrCat(dir, "/", name), file.number, before, {file.bytes, tail},
+                      [](const WriteOp&) {});
+    before = good(content.status()) ? std::optional(content->last_sequence) : std::nullopt;
+  };
+  if (manifest->base.has_value()) {
+    look(BaseFileName(manifest->base->number), *manifest->base, FrameFileEnd::Tail::kNone);
+  }
+  before = manifest->first_sequence - 1;
+  for (const auto& file : manifest->sealed) {
+    look(DeltaFileName(file.number), file, FrameFileEnd::Tail::kNone);
+  }
+  look(DeltaFileName(manifest->active.number), manifest->active, FrameFileEnd::Tail::kMayBeTorn);
+  return found;
+}
+
 absl::Status CheckpointStore::RemoveUnlisted() {
   std::vector<std::string> listed;
   if (manifest_.base.has_value()) listed.push_back(BaseFileName(manifest_.base->number));

@@ -34,6 +34,9 @@ class CheckpointStore {
   static absl::StatusOr<std::unique_ptr<CheckpointStore>> Open(
       FileEnv* env, const std::string& dir, absl::FunctionRef<void(const WriteOp&)> replay);
 
+  // What is wrong with a store that nobody has open: the first place of each damaged file.
+  static std::vector<std::string> FindDamage(FileEnv* env, const std::string& dir);
+
   // After an error the store is of no use any more.
   absl::Status Append(std::span<const WriteOp> batch);
   absl::Status Sync();

@@ -1,5 +1,6 @@
 // Folders that are not what they should be: of another backend, of a later version, of nobody,
 // damaged. (Damage of the memory backend's files: memory_crash_test.cc.)
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -242,6 +243,60 @@ TEST_CASE("rocksdb: missing and cut files are damage", "[damage]") {
   }
   WriteFile(path, good);
   CHECK(OpenAndScan(store).ok());
+}
+
+// Inverts a bit of the first value in a file, or of the last one.
+void DamageValue(const std::string& path, bool last) {
+  std::string content = ReadFile(path);
+  const std::string value(50, 'v');
+  const size_t offset = last ? content.rfind(value) : content.find(value);
+  REQUIRE(offset != std::string::npos);
+  content[offset] ^= 4;
+  WriteFile(path, content);
+}
+
+TEST_CASE("all damaged places are found at once, also where the backend cannot be opened any more",
+          "[damage]") {
+  TestStore store(AnyBackend());
+  FillWithRecords(store);
+  store.Reopen();
+  REQUIRE_OK(ReclaimAll(*store));
+  for (int i = 0; i < 300; ++i) {
+    REQUIRE_OK(
+        WriteOps(*store, {PutOp(Table::kLease, BatchSource::Key(i), std::string(300, 'v'))}));
+  }
+  REQUIRE_OK(store->Sync());
+  store.Close();
+  const auto found = [&store] {
+    const auto damage = FindKvDamage(store.name(), store.options());
+    REQUIRE_OK(damage.status());
+    return *damage;
+  };
+  REQUIRE(found().empty());
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(store.options().dir)) {
+    if (!entry.is_regular_file()) continue;
+    const std::string path = entry.path();
+    if (ReadFile(path).find(std::string(50, 'v')) != std::string::npos) files.push_back(path);
+  }
+  REQUIRE(files.size() == (store.name() == "lmdb" ? 1 : 2));
+  for (const std::string& path : files) DamageValue(path, false);
+  if (store.name() == "lmdb") DamageValue(files[0], true);
+  std::vector<std::string> told = found();
+  REQUIRE(told.size() == 2);
+  REQUIRE(told[0] != told[1]);
+  for (const std::string& path : files) {
+    const auto names_it = [&path](const std::string& text) {
+      return text.find(path) != std::string::npos && text.find("offset") != std::string::npos;
+    };
+    CHECK(std::any_of(told.begin(), told.end(), names_it));
+  }
+  if (store.name() != "rocksdb") return;
+  const std::string current = ReadFile(store.options().dir + "/db/CURRENT");
+  std::filesystem::remove(store.options().dir + "/db/" + current.substr(0, current.size() - 1));
+  told = found();
+  REQUIRE(told.size() == 3);
+  CHECK(told[2].find("MANIFEST") != std::string::npos);
 }
 
 }  // namespace

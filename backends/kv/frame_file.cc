@@ -41,9 +41,14 @@ class ReadWindow {
 
 class Loader {
  public:
-  Loader(const File& file, uint64_t number, uint64_t file_bytes, uint64_t before_sequence)
-      : file_(file), number_(number), file_bytes_(file_bytes), window_(file, file_bytes) {
-    content_.last_sequence = before_sequence;
+  Loader(const File& file, uint64_t number, uint64_t file_bytes,
+         std::optional<uint64_t> before_sequence)
+      : file_(file),
+        number_(number),
+        file_bytes_(file_bytes),
+        before_known_(before_sequence.has_value()),
+        window_(file, file_bytes) {
+    content_.last_sequence = before_sequence.value_or(0);
   }
 
   absl::StatusOr<FrameFileContent> Load(FrameFileEnd end,
@@ -79,7 +84,7 @@ class Loader {
     const std::optional<FrameHeader> header = ParseFrameHeader(head, {number_, offset});
     if (!header.has_value()) return std::string("no frame header with the right checksum");
     const uint64_t sequence = content_.last_sequence + (header->is_mark() ? 0 : 1);
-    if (header->sequence != sequence) {
+    if (std::exchange(before_known_, true) && header->sequence != sequence) {
       return CheckpointDamage(file_.path(), offset,
                               StrCat("batch ", header->sequence, " where ", sequence, " follows"));
     }
@@ -97,7 +102,7 @@ class Loader {
     }
     content_.good_bytes = payload_at + header->payload_bytes;
     content_.proven_bytes = std::max(content_.proven_bytes, header->synced_bytes);
-    content_.last_sequence = sequence;
+    content_.last_sequence = header->sequence;
     return std::string();
   }
 
@@ -118,6 +123,7 @@ class Loader {
   const File& file_;
   const uint64_t number_;
   const uint64_t file_bytes_;
+  bool before_known_;
   ReadWindow window_;
   FrameFileContent content_;
 };
@@ -213,7 +219,8 @@ absl::Status FrameFileWriter::Sync(uint64_t last_sequence) {
 }
 
 absl::StatusOr<FrameFileContent> LoadFrameFile(FileEnv* env, const std::string& path,
-                                               uint64_t number, uint64_t before_sequence,
+                                               uint64_t number,
+                                               std::optional<uint64_t> before_sequence,
                                                FrameFileEnd end,
                                                absl::FunctionRef<void(const WriteOp&)> visitor) {
   absl::StatusOr<std::unique_ptr<File>> file = env->Open(path, WriteMode::kBuffered);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -68,11 +69,13 @@ class FrameFileWriter {
   std::string buffer_;
 };
 
-// Visits the changes of all good frames in order. The first frame must follow `before_sequence`.
+// Visits the changes of all good frames in order. The first frame must follow `before_sequence`, if
+// that is known.
 // kDataLoss names file and offset. Behind `intact_bytes`, with kMayBeTorn, a bad frame ends the
 // content, unless a later frame says that it had been synced: then it is damage as well.
 absl::StatusOr<FrameFileContent> LoadFrameFile(FileEnv* env, const std::string& path,
-                                               uint64_t number, uint64_t before_sequence,
+                                               uint64_t number,
+                                               std::optional<uint64_t> before_sequence,
                                                FrameFileEnd end,
                                                absl::FunctionRef<void(const WriteOp&)> visitor);
 

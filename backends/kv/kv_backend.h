@@ -114,6 +114,7 @@ struct KvOptions {
 struct KvBackendRow {
   KvTraits traits;
   absl::StatusOr<std::unique_ptr<KvBackend>> (*open)(const KvOptions&);
+  std::vector<std::string> (*find_damage)(const KvOptions&);
 };
 
 // All steps of a reclaim, for callers that have no writes waiting.
@@ -127,5 +128,11 @@ std::span<const KvBackendRow> KvBackendRegistry();
 // with the known ones.
 absl::StatusOr<std::unique_ptr<KvBackend>> OpenKvBackend(std::string_view name,
                                                          const KvOptions& options);
+
+// Reads all files of a backend that nobody has open, also of one that cannot be opened: what is
+// wrong, in the words of kDataLoss, for each damaged file the first place at least. Unknown name:
+// kInvalidArgument.
+absl::StatusOr<std::vector<std::string>> FindKvDamage(std::string_view name,
+                                                      const KvOptions& options);
 
 }  // namespace quorate::kv

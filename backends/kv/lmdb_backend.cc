@@ -22,6 +22,7 @@ namespace {
 constexpr std::string_view kEnvPrefix = "env-";
 constexpr std::string_view kCopyName = "copy.tmp";
 constexpr uint64_t kReclaimStepBytes = 2 << 20;
+constexpr size_t kDamagesMax = 1000;  // told
 // What a delete counts for when the overlay is measured: it is short, but as much work as a put.
 constexpr int64_t kDeleteWeightBytes = 256;
 
@@ -38,6 +39,13 @@ uint64_t EnvNumber(std::string_view name) {
   uint64_t number = 0;
   const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
   return parsed.ptr == name.data() + name.size() ? number : 0;
+}
+
+// 0 when there is none.
+uint64_t LatestEnvNumber(const std::vector<std::string>& names) {
+  uint64_t latest = 0;
+  for (const std::string& name : names) latest = std::max(latest, EnvNumber(name));
+  return latest;
 }
 
 bool IsPut(std::string_view tagged) {
@@ -105,7 +113,7 @@ class LmdbBackend final : public KvBackend {
     QR_ASSIGN_OR_RETURN(lock_, files->Lock(dir_ + "/LOCK"));
     QR_RETURN_IF_ERROR(RemoveTree(PosixFileEnv(), PathOf(kCopyName)));
     QR_ASSIGN_OR_RETURN(const std::vector<std::string> names, files->List(dir_));
-    for (const std::string& name : names) number_ = std::max(number_, EnvNumber(name));
+    number_ = LatestEnvNumber(names);
     for (const std::string& name : names) {
       const uint64_t number = EnvNumber(name);
       if (number != 0 && number < number_)
@@ -340,6 +348,17 @@ absl::StatusOr<std::unique_ptr<KvBackend>> OpenLmdbBackend(const KvOptions& opti
   auto backend = std::make_unique<LmdbBackend>(options, allocator);
   QR_RETURN_IF_ERROR(backend->Open());
   return backend;
+}
+
+std::vector<std::string> FindLmdbDamage(const KvOptions& options) {
+  const auto told = [](const absl::Status& status) {
+    return std::vector<std::string>{std::string(ToStd(status.message()))};
+  };
+  const auto names = PosixFileEnv()->List(options.dir);
+  if (!names.ok()) return told(names.status());
+  const std::string dir = StrCat(options.dir, "/", EnvName(LatestEnvNumber(*names)));
+  const auto env = LmdbEnv::Open(dir, options.map_bytes_max);
+  return env.ok() ? (*env)->FindDamage(kDamagesMax) : told(env.status());
 }
 
 }  // namespace quorate::kv

@@ -18,6 +18,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backends/kv/kv_backend.h"
@@ -25,6 +27,7 @@
 namespace quorate::kv {
 
 absl::StatusOr<std::unique_ptr<KvBackend>> OpenLmdbBackend(const KvOptions& options);
+std::vector<std::string> FindLmdbDamage(const KvOptions& options);
 extern const KvTraits kLmdbTraits;
 
 }  // namespace quorate::kv

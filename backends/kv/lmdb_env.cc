@@ -168,21 +168,35 @@ absl::Status LmdbEnv::CheckFileLength() const {
   // short file may be a good one. Touching the map behind its end would kill the process: fill it
   // with zeros, which no record and no page can be, and look at everything.
   QR_RETURN_IF_ERROR(file->Truncate(expected));
-  const absl::Status status = Verify();
-  if (status.ok()) return status;
+  const std::vector<std::string> found = FindDamage(1);
+  if (found.empty()) return absl::OkStatus();
   return absl::DataLossError(StrCat(path, " at offset ", size,
                                     ": the file ends here, where it had ", expected,
-                                    " bytes before; ", ToStd(status.message())));
+                                    " bytes before; ", found.front()));
 }
 
-absl::Status LmdbEnv::Verify() const {
-  QR_ASSIGN_OR_RETURN(const ReadTxn txn, BeginRead());
-  for (size_t i = 0; i < kTableCount; ++i) {
-    LmdbCursor cursor(txn, static_cast<Table>(i));
-    for (cursor.Seek({}); cursor.valid(); cursor.Next()) continue;
-    QR_RETURN_IF_ERROR(cursor.status());
+std::vector<std::string> LmdbEnv::FindDamage(size_t most) const {
+  std::vector<std::string> found;
+  const auto tell = [&found](const absl::Status& status) {
+    found.emplace_back(ToStd(status.message()));
+  };
+  const absl::StatusOr<ReadTxn> txn = BeginRead();
+  if (!txn.ok()) tell(txn.status());
+  for (size_t i = 0; i < kTableCount && txn.ok() && found.size() < most; ++i) {
+    const auto table = static_cast<Table>(i);
+    CursorHolder cursor;
+    int code = mdb_cursor_open(txn->txn_, dbi(table), cursor.out());
+    MDB_val key;
+    MDB_val stored;
+    if (code == 0) code = mdb_cursor_get(cursor.get(), &key, &stored, MDB_FIRST);
+    for (; code == 0 && found.size() < most;
+         code = mdb_cursor_get(cursor.get(), &key, &stored, MDB_NEXT)) {
+      const auto checked = Checked(table, FromVal(key), FromVal(stored));
+      if (!checked.ok()) tell(checked.status());
+    }
+    if (code != 0 && code != MDB_NOTFOUND) tell(Error("scan", code));
   }
-  return absl::OkStatus();
+  return found;
 }
 
 absl::Status LmdbEnv::UpdateSizes() {

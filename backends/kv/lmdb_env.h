@@ -81,8 +81,9 @@ class LmdbEnv : public std::enable_shared_from_this<LmdbEnv> {
   // what `place` covers and nothing else, in key order and without free pages. One transaction,
   // durable when it returns.
   absl::Status CopySome(const LmdbEnv& from, uint64_t bytes_max, CopyPlace* place);
-  // Reads everything once.
-  absl::Status Verify() const;
+  // Reads everything once; tells up to `most` damaged records. Nothing is read behind damage of
+  // the tree itself.
+  std::vector<std::string> FindDamage(size_t most) const;
 
   KvSizes sizes() const {  // any thread
     return {on_disk_.load(std::memory_order_relaxed), in_use_.load(std::memory_order_relaxed)};

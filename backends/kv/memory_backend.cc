@@ -250,4 +250,9 @@ absl::StatusOr<std::unique_ptr<KvBackend>> OpenMemoryBackend(const KvOptions& op
   return backend;
 }
 
+std::vector<std::string> FindMemoryDamage(const KvOptions& options) {
+  return CheckpointStore::FindDamage(options.env != nullptr ? options.env : PosixFileEnv(),
+                                     options.dir);
+}
+
 }  // namespace quorate::kv

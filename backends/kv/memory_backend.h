@@ -8,6 +8,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backends/kv/kv_backend.h"
@@ -25,6 +27,7 @@ struct MemoryTuning {
 
 absl::StatusOr<std::unique_ptr<KvBackend>> OpenMemoryBackend(const KvOptions& options,
                                                              const MemoryTuning& tuning);
+std::vector<std::string> FindMemoryDamage(const KvOptions& options);
 extern const KvTraits kMemoryTraits;
 
 }  // namespace quorate::kv

@@ -18,6 +18,16 @@ constexpr std::array<std::string_view, kTableCount> kTableNames = {
     "alarm", "auth",  "authRoles", "authUsers",       "cluster",
     "key",   "lease", "members",   "members_removed", "meta"};
 
+absl::StatusOr<const KvBackendRow*> RowOf(std::string_view name) {
+  std::vector<std::string_view> known;
+  for (const KvBackendRow& row : KvBackendRegistry()) {
+    if (row.traits.name == name) return &row;
+    known.push_back(row.traits.name);
+  }
+  return absl::InvalidArgumentError(
+      StrCat("unknown backend '", name, "'; known: ", StrJoin(known, ", ")));
+}
+
 }  // namespace
 
 std::string_view TableName(Table table) { return kTableNames[static_cast<size_t>(table)]; }
@@ -26,28 +36,30 @@ std::span<const KvBackendRow> KvBackendRegistry() {
   static const std::array rows = {
       KvBackendRow{
           kMemoryTraits,
-          [](const KvOptions& options) { return OpenMemoryBackend(options, MemoryTuning()); }},
-      KvBackendRow{kLmdbTraits, OpenLmdbBackend},
+          [](const KvOptions& options) { return OpenMemoryBackend(options, MemoryTuning()); },
+          FindMemoryDamage},
+      KvBackendRow{kLmdbTraits, OpenLmdbBackend, FindLmdbDamage},
       KvBackendRow{kRocksdbTraits,
-                   [](const KvOptions& options) { return OpenRocksdbBackend(options); }},
+                   [](const KvOptions& options) { return OpenRocksdbBackend(options); },
+                   FindRocksdbDamage},
   };
   return rows;
 }
 
 absl::StatusOr<std::unique_ptr<KvBackend>> OpenKvBackend(std::string_view name,
                                                          const KvOptions& options) {
-  for (const KvBackendRow& row : KvBackendRegistry()) {
-    if (row.traits.name != name) continue;
-    // Libraries write by themselves, so their marker is on the real disk as well.
-    const bool own_files = row.traits.data_in_memory && options.env != nullptr;
-    FileEnv* env = own_files ? options.env : PosixFileEnv();
-    QR_RETURN_IF_ERROR(ClaimFolder(env, options.dir, name));
-    return row.open(options);
-  }
-  std::vector<std::string_view> known;
-  for (const KvBackendRow& row : KvBackendRegistry()) known.push_back(row.traits.name);
-  return absl::InvalidArgumentError(
-      StrCat("unknown backend '", name, "'; known: ", StrJoin(known, ", ")));
+  QR_ASSIGN_OR_RETURN(const KvBackendRow* const row, RowOf(name));
+  // Libraries write by themselves, so their marker is on the real disk as well.
+  const bool own_files = row->traits.data_in_memory && options.env != nullptr;
+  FileEnv* env = own_files ? options.env : PosixFileEnv();
+  QR_RETURN_IF_ERROR(ClaimFolder(env, options.dir, name));
+  return row->open(options);
+}
+
+absl::StatusOr<std::vector<std::string>> FindKvDamage(std::string_view name,
+                                                      const KvOptions& options) {
+  QR_ASSIGN_OR_RETURN(const KvBackendRow* const row, RowOf(name));
+  return row->find_damage(options);
 }
 
 absl::Status ReclaimAll(KvBackend& backend) {

@@ -2,6 +2,7 @@
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
+#include <rocksdb/sst_file_reader.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/table_properties_collectors.h>
 #include <rocksdb/write_batch.h>
@@ -98,6 +99,26 @@ rocksdb::Options DatabaseOptions(const KvOptions& options) {
   return result;
 }
 
+// RocksDB would take a folder that has lost its CURRENT for a new one, and remove its tables.
+absl::Status CheckCurrent(FileEnv* files, const std::string& dir) {
+  if (files->Exists(dir + "/CURRENT")) return absl::OkStatus();
+  QR_ASSIGN_OR_RETURN(const std::vector<std::string> names, files->List(dir));
+  for (const std::string& name : names) {
+    if (!name.ends_with(".sst")) continue;
+    return ToStatus(
+        "open", rocksdb::Status::Corruption(StrCat(
+                    dir, "/CURRENT at offset 0: the file is missing, but ", name, " has content")));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OpenStatus(const std::string& dir, const rocksdb::Status& status) {
+  // A file that is missing is damage as well, whatever RocksDB calls it.
+  const bool missing = status.IsPathNotFound() || status.IsNotFound();
+  return ToStatus(StrCat("open ", dir),
+                  missing ? rocksdb::Status::Corruption(status.ToString()) : status);
+}
+
 // The library closes the database when the last user, backend or snapshot, has let go.
 using SharedDb = std::shared_ptr<rocksdb::DB>;
 
@@ -177,11 +198,7 @@ class RocksdbBackend final : public KvBackend {
     rocksdb::Options database_options = DatabaseOptions(options);
     if (env != nullptr) database_options.env = env;
     const rocksdb::Status status = rocksdb::DB::Open(database_options, dir, &db);
-    // A file that is missing is damage as well, whatever RocksDB calls it.
-    if (status.IsPathNotFound() || status.IsNotFound()) {
-      return ToStatus(StrCat("open ", dir), rocksdb::Status::Corruption(status.ToString()));
-    }
-    QR_RETURN_IF_ERROR(ToStatus(StrCat("open ", dir), status));
+    QR_RETURN_IF_ERROR(OpenStatus(dir, status));
     db_.reset(db);
     return absl::OkStatus();
   }
@@ -256,19 +273,6 @@ class RocksdbBackend final : public KvBackend {
  private:
   // What RocksDB counts for a memtable without content, with room to spare.
   static constexpr uint64_t kEmptyMemtableBytes = 2048;
-
-  // RocksDB would take a folder that has lost its CURRENT for a new one, and remove its tables.
-  static absl::Status CheckCurrent(FileEnv* files, const std::string& dir) {
-    if (files->Exists(dir + "/CURRENT")) return absl::OkStatus();
-    QR_ASSIGN_OR_RETURN(const std::vector<std::string> names, files->List(dir));
-    for (const std::string& name : names) {
-      if (!name.ends_with(".sst")) continue;
-      return ToStatus("open", rocksdb::Status::Corruption(
-                                  StrCat(dir, "/CURRENT at offset 0: the file is missing, but ",
-                                         name, " has content")));
-    }
-    return absl::OkStatus();
-  }
 
   static rocksdb::Status Add(const WriteOp& op, rocksdb::WriteBatch* changes) {
     const char table = static_cast<char>(op.table);
@@ -397,6 +401,42 @@ absl::StatusOr<std::unique_ptr<KvBackend>> OpenRocksdbBackend(const KvOptions& o
   auto backend = std::make_unique<RocksdbBackend>();
   QR_RETURN_IF_ERROR(backend->Open(options, env));
   return backend;
+}
+
+// All tables in the folder when the database cannot tell which of them count.
+std::vector<std::string> FindRocksdbDamage(const KvOptions& options) {
+  const std::string dir = options.dir + "/db";
+  const absl::Status current = CheckCurrent(PosixFileEnv(), dir);
+  if (!current.ok()) return {std::string(ToStd(current.message()))};
+  rocksdb::Options database_options = DatabaseOptions(options);
+  database_options.create_if_missing = false;
+  rocksdb::DB* raw = nullptr;
+  const absl::Status opened =
+      OpenStatus(dir, rocksdb::DB::OpenForReadOnly(database_options, dir, &raw));
+  const std::unique_ptr<rocksdb::DB> db(raw);
+  std::vector<std::string> tables;
+  if (opened.ok()) {
+    std::vector<rocksdb::LiveFileMetaData> files;
+    db->GetLiveFilesMetaData(&files);
+    for (const auto& file : files) tables.push_back(file.name);
+  } else if (const auto names = PosixFileEnv()->List(dir); names.ok()) {
+    for (const std::string& name : *names) {
+      if (name.ends_with(".sst")) tables.push_back("/" + name);
+    }
+  }
+  std::sort(tables.begin(), tables.end());
+  std::vector<std::string> found;
+  bool is_why = false;
+  for (const std::string& table : tables) {
+    rocksdb::SstFileReader reader(database_options);
+    rocksdb::Status status = reader.Open(dir + table);
+    if (status.ok()) status = reader.VerifyChecksum();
+    if (status.ok()) continue;
+    found.emplace_back(ToStd(ToStatus(StrCat("table ", dir, table), status).message()));
+    is_why = is_why || ToStd(opened.message()).find(table) != std::string_view::npos;
+  }
+  if (!opened.ok() && !is_why) found.emplace_back(ToStd(opened.message()));
+  return found;
 }
 
 }  // namespace quorate::kv

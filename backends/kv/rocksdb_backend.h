@@ -12,6 +12,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "backends/kv/kv_backend.h"
@@ -25,6 +27,7 @@ namespace quorate::kv {
 // `env` is what the library writes through, its own if null; tests give one that fails.
 absl::StatusOr<std::unique_ptr<KvBackend>> OpenRocksdbBackend(const KvOptions& options,
                                                               rocksdb::Env* env = nullptr);
+std::vector<std::string> FindRocksdbDamage(const KvOptions& options);
 extern const KvTraits kRocksdbTraits;
 
 }  // namespace quorate::kv
