@@ -2,6 +2,9 @@
 // (--experimental-enable-grpc-logging). Any thread.
 #pragma once
 
+#include <memory>
+#include <utility>
+
 #include "base/log.h"
 #include "base/options.h"
 #include "server/rpc_metrics.h"
@@ -13,18 +16,22 @@ class CallLog final : public transport::RpcObserver {
  public:
   explicit CallLog(server::RpcMetrics* metrics) : metrics_(metrics) {}
 
-  void Started(const transport::Method& method) override { metrics_->Started(method); }
+  std::unique_ptr<transport::RpcTrace> Started(const transport::Method& method,
+                                               const transport::ServerCall& call) override {
+    return metrics_->Started(method, call);
+  }
   void MessageReceived(const transport::Method& method, size_t bytes) override {
     metrics_->MessageReceived(method, bytes);
   }
   void MessageSent(const transport::Method& method, size_t bytes) override {
     metrics_->MessageSent(method, bytes);
   }
-  void Handled(const transport::Method& method, transport::RpcCode code, int64_t took_ns) override {
-    metrics_->Handled(method, code, took_ns);
+  void Handled(const transport::Method& method, const transport::RpcOutcome& outcome,
+               std::unique_ptr<transport::RpcTrace> trace) override {
+    metrics_->Handled(method, outcome, std::move(trace));
     LogInfo("call ended", {{"method", method.path},
-                           {"code", static_cast<int>(code)},
-                           {"took", FormatGoDuration(took_ns)}});
+                           {"code", static_cast<int>(outcome.code)},
+                           {"took", FormatGoDuration(outcome.took_ns)}});
   }
 
  private:

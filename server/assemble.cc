@@ -16,6 +16,7 @@
 #include "server/node_parts.h"
 #include "server/peer_endpoints.h"
 #include "server/replica_loop.h"
+#include "transport/client.h"
 
 namespace quorate::server {
 namespace {
@@ -116,11 +117,12 @@ absl::Status Node::Parts::Bind() {
   using Serve = transport::ListenAddress::Serve;
   const bool split = !config.listen_client_http_urls.empty();
   BuildServices();
-  transport::ServerOptions options = TransportOptions(config, &clock, rpc_metrics.get());
+  if (config.tracing.has_value()) BuildTracing(*config.tracing);
+  transport::ServerOptions options = TransportOptions(config, &clock, observer());
   if (config.gateway) {
     options.http_conversations = IsConversation;
     gateway = std::make_unique<Gateway>(
-        Gateway::Parts{&context, &services, rpc_metrics.get(), options.receive_message_bytes_max});
+        Gateway::Parts{&context, &services, observer(), options.receive_message_bytes_max});
   }
   QR_RETURN_IF_ERROR(AddListeners(config.listen_client_urls, "listen-client-urls",
                                   split ? Serve::kGrpcOnly : Serve::kGrpcAndHttp, &options));
@@ -168,6 +170,34 @@ void Node::Parts::BuildServices() {
   AddElectionService(&context, &services);
   AddHealthAndReflection(&context, &services);
   rpc_metrics = std::make_unique<RpcMetrics>(services);
+}
+
+void Node::Parts::BuildTracing(const TracingConfig& tracing) {
+  SpanExporter::Options options;
+  options.host = tracing.host;
+  options.port = tracing.port;
+  options.source = {.service_name = tracing.service_name,
+                    .instance_id = tracing.instance_id,
+                    .version = kQuorateVersion};
+  for (const std::string& url : config.advertise_client_urls) {
+    const auto address = transport::ParseEndpoint(url);
+    if (!address.ok()) continue;  // a unix socket
+    options.source.address = address->host;
+    options.source.port = address->port;
+    break;
+  }
+  spans = std::make_unique<SpanExporter>(std::move(options), &clock);
+  rpc_tracing = std::make_unique<RpcTracing>(Sampler(tracing.sampling_rate), &clock,
+                                             rpc_metrics.get(), spans.get());
+  LogInfo("distributed tracing is on", {{"address", StrCat(tracing.host, ":", tracing.port)},
+                                        {"service-name", tracing.service_name},
+                                        {"instance-id", tracing.instance_id},
+                                        {"sampling-rate", tracing.sampling_rate}});
+}
+
+transport::RpcObserver* Node::Parts::observer() const {
+  if (rpc_tracing != nullptr) return rpc_tracing.get();
+  return rpc_metrics.get();
 }
 
 absl::Status Node::Parts::OpenData() {
@@ -341,6 +371,7 @@ void Node::Parts::ConnectServices() {
   metrics.config = &config;
   metrics.member = data.identity.member;
   metrics.rpc = rpc_metrics.get();
+  metrics.spans = spans.get();
   metrics.loop = loop.get();
   metrics.log_writer = log_writer.get();
   metrics.backend_writer = backend_writer.get();

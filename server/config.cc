@@ -11,6 +11,7 @@
 #include "base/status_util.h"
 #include "base/text.h"
 #include "server/auth/password.h"
+#include "transport/client.h"
 
 namespace quorate::server {
 namespace {
@@ -147,6 +148,26 @@ void SetAuth(const OptionValues& values, ServerConfig& config) {
   config.client_cert_auth = values.GetBool("client-cert-auth");
 }
 
+absl::Status SetTracing(const OptionValues& values, ServerConfig& config) {
+  if (!values.GetBool("enable-distributed-tracing")) return absl::OkStatus();
+  const std::string& address = values.GetString("distributed-tracing-address");
+  const absl::StatusOr<transport::Endpoint> collector = transport::ParseEndpoint(address);
+  if (!collector.ok() || collector->scheme != transport::Endpoint::Scheme::kNone) {
+    return absl::InvalidArgumentError(
+        StrCat("--distributed-tracing-address: \"", address,
+               "\" is no host:port; give a collector's for OTLP over gRPC in plain text, such as "
+               "localhost:4317"));
+  }
+  TracingConfig tracing;
+  tracing.host = collector->host;
+  tracing.port = collector->port;
+  tracing.service_name = values.GetString("distributed-tracing-service-name");
+  tracing.instance_id = values.GetString("distributed-tracing-instance-id");
+  tracing.sampling_rate = values.GetInt("distributed-tracing-sampling-rate");
+  config.tracing = std::move(tracing);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<LogRotation> ParseLogRotation(const std::string& text,
@@ -253,6 +274,7 @@ absl::StatusOr<ServerConfig> MakeServerConfig(const OptionValues& values) {
   absl::Status status = SetRaft(values, config);
   if (status.ok()) status = SetChecks(values, config);
   if (status.ok()) status = CheckUrls(values, config);
+  if (status.ok()) status = SetTracing(values, config);
   if (status.ok()) {
     status =
         Concerning("--log-level", ParseLogLevel(values.GetString("log-level"), &config.log.level));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,15 @@ namespace quorate::server {
 inline constexpr char kEtcdVersion[] = "3.7.1";
 inline constexpr char kClusterVersion[] = "3.7.0";
 inline constexpr char kQuorateVersion[] = "0.1.0";
+
+// Where spans go (docs/tracing.md); given only where tracing is switched on.
+struct TracingConfig {
+  std::string host;
+  uint16_t port = 0;
+  std::string service_name;
+  std::string instance_id;    // empty: none
+  int64_t sampling_rate = 0;  // per million
+};
 
 enum class InitialClusterState { kNew, kExisting };
 
@@ -95,6 +105,7 @@ struct ServerConfig {
   bool client_cert_auth = false;
   bool enable_pprof = false;
   bool gateway = true;
+  std::optional<TracingConfig> tracing;
   std::vector<std::string> cors;
   std::vector<std::string> host_whitelist;
   LogConfig log;

@@ -487,22 +487,29 @@ void AddLogging(std::vector<OptionSpec>& t) {
        g});
   t.push_back({"enable-grpc-gateway", Type::kBool, "true",
                "Serve the API as JSON under /v3/ on the client port.", g});
-  t.push_back({"enable-distributed-tracing",
-               Type::kBool,
-               "false",
-               "",
-               g,
-               {},
-               INT64_MIN,
-               INT64_MAX,
-               "tracing is not here"});
-  for (const char* name :
-       {"distributed-tracing-address", "distributed-tracing-instance-id",
-        "distributed-tracing-service-name", "distributed-tracing-sampling-rate"}) {
-    t.push_back({name, Type::kString, "", "", g, {}, INT64_MIN, INT64_MAX, "tracing is not here"});
-  }
   t.push_back({"unsafe-no-fsync", Type::kBool, "false",
                "Same as --log-sync=none: acknowledged writes can be lost.", g});
+}
+
+void AddTracing(std::vector<OptionSpec>& t) {
+  const std::string g = "Tracing";
+  t.push_back({"enable-distributed-tracing", Type::kBool, "false",
+               "Send a span of each recorded call to an OpenTelemetry collector.", g});
+  t.push_back({"distributed-tracing-address", Type::kString, "localhost:4317",
+               "The collector's host:port for OTLP over gRPC, in plain text.", g});
+  t.push_back({"distributed-tracing-service-name", Type::kString, "etcd",
+               "service.name of the spans; the same for all members.", g});
+  t.push_back({"distributed-tracing-instance-id", Type::kString, "",
+               "service.instance.id of the spans; another one for each member.", g});
+  t.push_back({"distributed-tracing-sampling-rate",
+               Type::kInt,
+               "0",
+               "Of a million traces that begin here, how many are recorded; 0: only calls whose "
+               "caller records.",
+               g,
+               {},
+               0,
+               1000000});
 }
 
 void AddProgram(std::vector<OptionSpec>& t) {
@@ -539,6 +546,7 @@ std::vector<OptionSpec> ServerOptionSpecs() {
   AddCompaction(table);
   AddChecks(table);
   AddLogging(table);
+  AddTracing(table);
   AddProgram(table);
   return table;
 }

@@ -157,6 +157,38 @@ TEST_CASE("options of TLS are checked before anything is opened") {
   CHECK_FALSE(ConfigOf({"--peer-client-key-file=x"}).ok());
 }
 
+TEST_CASE("tracing is off unless switched on, and then knows its collector") {
+  CHECK_FALSE(ConfigOf({"--distributed-tracing-address=nowhere"})->tracing.has_value());
+  const auto usual = ConfigOf({"--enable-distributed-tracing"})->tracing;
+  REQUIRE(usual.has_value());
+  CHECK(usual->host == "localhost");
+  CHECK(usual->port == 4317);
+  CHECK(usual->service_name == "etcd");
+  CHECK(usual->instance_id.empty());
+  CHECK(usual->sampling_rate == 0);
+  for (const char* address : {"", "nowhere", "a:0", ":1", "http://a:1", "https://a:1"}) {
+    INFO(address);
+    const auto config = ConfigOf(
+        {"--enable-distributed-tracing", StrCat("--distributed-tracing-address=", address)});
+    REQUIRE_FALSE(config.ok());
+    CHECK(config.status().message().find("--distributed-tracing-address") !=
+          absl::string_view::npos);
+  }
+
+  const std::string file = WriteFile("tracing.yml",
+                                     "enable-distributed-tracing: true\n"
+                                     "distributed-tracing-address: \"[::1]:4318\"\n"
+                                     "distributed-tracing-sampling-rate: 1000000\n");
+  const auto from_file = ConfigOf({"--config-file", file})->tracing;
+  REQUIRE(from_file.has_value());
+  CHECK(from_file->host == "::1");
+  CHECK(from_file->port == 4318);
+  CHECK(from_file->sampling_rate == 1'000'000);
+  ParsedCommandLine parsed = Fresh();
+  CHECK(Parse({"--distributed-tracing-sampling-rate=-1"}, &parsed).exit_code == 2);
+  CHECK(Parse({"--distributed-tracing-sampling-rate=1000001"}, &parsed).exit_code == 2);
+}
+
 TEST_CASE("feature gates: the stage's switch counts where the gate itself is not named") {
   CHECK_FALSE(FeatureGates::Parse("")->On("InitialCorruptCheck"));
   CHECK(FeatureGates::Parse("")->On("FastLeaseKeepAlive"));

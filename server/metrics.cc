@@ -293,6 +293,11 @@ void WriteOwn(const MetricsSources& sources, MetricsText* out) {
   out->Gauge("quorate_client_streams", "Open calls.", static_cast<double>(transport.streams));
   out->Counter("quorate_protocol_errors_total", "Connections ended for broken protocol.",
                static_cast<double>(transport.protocol_errors));
+  const SpanExporter* const spans = sources.spans;
+  out->Counter("quorate_spans_sent_total", "Spans that the trace collector took.",
+               spans == nullptr ? 0 : Load(spans->counts().sent));
+  out->Counter("quorate_spans_dropped_total", "Spans that found no room or were refused.",
+               spans == nullptr ? 0 : Load(spans->counts().dropped));
 }
 
 }  // namespace

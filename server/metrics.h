@@ -20,6 +20,7 @@
 #include "server/peer_counters.h"
 #include "server/replica_loop.h"
 #include "server/rpc_metrics.h"
+#include "server/tracing/span_exporter.h"
 #include "transport/peer/peer_links.h"
 #include "transport/server.h"
 
@@ -64,6 +65,7 @@ struct MetricsSources {
   const ServerConfig* config = nullptr;
   MemberId member;
   const RpcMetrics* rpc = nullptr;
+  const SpanExporter* spans = nullptr;  // with --enable-distributed-tracing
   ReplicaLoop* loop = nullptr;
   const LogWriter* log_writer = nullptr;
   const BackendWriter* backend_writer = nullptr;

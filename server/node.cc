@@ -182,6 +182,7 @@ void Node::Stop() {
   const int64_t deadline_ns = p.clock.MonotonicNs() + p.config.RequestTimeoutNs();
   p.client_transport->Drain(deadline_ns);
   if (p.metrics_transport != nullptr) p.metrics_transport->Drain(deadline_ns);
+  if (p.spans != nullptr) p.spans->Stop();
   // Everything applied goes to the backend, so that the next start replays nothing.
   std::promise<void> sealed;
   p.loop->Run([&](Replica& replica) {

@@ -18,6 +18,8 @@
 #include "server/node.h"
 #include "server/services/context.h"
 #include "server/services/watch_streams.h"
+#include "server/tracing/rpc_tracing.h"
+#include "server/tracing/span_exporter.h"
 #include "server/version_monitor.h"
 #include "transport/peer/peer_links.h"
 #include "transport/server.h"
@@ -52,6 +54,9 @@ struct Node::Parts {
   void BuildLoops();
   void ConnectServices();
   void BuildServices();
+  void BuildTracing(const TracingConfig& tracing);
+  // What the client port tells of its calls.
+  transport::RpcObserver* observer() const;
   void CutLog(LogIndex through);
 
   // --- node.cc
@@ -85,6 +90,8 @@ struct Node::Parts {
   ServiceContext context;
   transport::ServiceTable services;
   std::unique_ptr<RpcMetrics> rpc_metrics;
+  std::unique_ptr<SpanExporter> spans;  // with --enable-distributed-tracing, as ...
+  std::unique_ptr<RpcTracing> rpc_tracing;
   MetricsSources metrics;
   std::unique_ptr<CpuProfiler> profiler;  // may be null
   std::unique_ptr<Gateway> gateway;       // null: switched off

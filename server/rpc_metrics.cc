@@ -49,8 +49,10 @@ RpcMetrics::PerMethod& RpcMetrics::Of(const transport::Method& method) {
   return *found->second;
 }
 
-void RpcMetrics::Started(const transport::Method& method) {
+std::unique_ptr<transport::RpcTrace> RpcMetrics::Started(const transport::Method& method,
+                                                         const transport::ServerCall&) {
   Of(method).started.fetch_add(1, std::memory_order_relaxed);
+  return nullptr;
 }
 
 void RpcMetrics::MessageReceived(const transport::Method& method, size_t bytes) {
@@ -63,12 +65,12 @@ void RpcMetrics::MessageSent(const transport::Method& method, size_t bytes) {
   bytes_sent_.fetch_add(bytes, std::memory_order_relaxed);
 }
 
-void RpcMetrics::Handled(const transport::Method& method, transport::RpcCode code,
-                         int64_t took_ns) {
+void RpcMetrics::Handled(const transport::Method& method, const transport::RpcOutcome& outcome,
+                         std::unique_ptr<transport::RpcTrace>) {
   PerMethod& counted = Of(method);
-  const size_t index = static_cast<size_t>(code);
+  const size_t index = static_cast<size_t>(outcome.code);
   counted.handled[index < kCodes ? index : 2].fetch_add(1, std::memory_order_relaxed);
-  counted.took.Add(took_ns);
+  counted.took.Add(outcome.took_ns);
 }
 
 void RpcMetrics::Write(Detail detail, MetricsText* out) const {

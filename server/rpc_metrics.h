@@ -21,10 +21,12 @@ class RpcMetrics final : public transport::RpcObserver {
  public:
   explicit RpcMetrics(const transport::ServiceTable& table);
 
-  void Started(const transport::Method& method) override;
+  std::unique_ptr<transport::RpcTrace> Started(const transport::Method& method,
+                                               const transport::ServerCall& call) override;
   void MessageReceived(const transport::Method& method, size_t bytes) override;
   void MessageSent(const transport::Method& method, size_t bytes) override;
-  void Handled(const transport::Method& method, transport::RpcCode code, int64_t took_ns) override;
+  void Handled(const transport::Method& method, const transport::RpcOutcome& outcome,
+               std::unique_ptr<transport::RpcTrace> trace) override;
 
   enum class Detail { kBasic, kExtensive };
   void Write(Detail detail, MetricsText* out) const;

@@ -153,7 +153,7 @@ class GrpcCall final : public ServerCall, public std::enable_shared_from_this<Gr
   bool TakePulled(absl::StatusOr<Bytes> pulled);
   void OperationEnded();
   void Settle();
-  void Handled(RpcCode code);
+  void Handled(RpcOutcome outcome);
   bool dead() const { return done_ || write_failed_; }  // under mutex_
 
   GrpcHost* const host_;
@@ -172,6 +172,7 @@ class GrpcCall final : public ServerCall, public std::enable_shared_from_this<Gr
   const Method* method_ = nullptr;
   int64_t deadline_ns_ = INT64_MAX;
   int64_t received_ns_ = 0;
+  std::unique_ptr<RpcTrace> trace_;  // the observer's; goes with the status
 
   // Queue's thread only.
   std::unique_ptr<CallHandler> handler_;
@@ -231,7 +232,7 @@ void GrpcCall::Begin() {
   if (method_ == nullptr) {
     return Finish(UnknownMethodStatus(host_->services(), context_.method()));
   }
-  if (options.observer != nullptr) options.observer->Started(*method_);
+  if (options.observer != nullptr) trace_ = options.observer->Started(*method_, *this);
   requests_.emplace(method_->kind);
   if (method_->bidi != nullptr) handler_ = method_->bidi(shared_from_this());
   StartRead();
@@ -309,13 +310,14 @@ void GrpcCall::SetStatus(RpcStatus status) {
   if (ended_) return;
   ended_ = true;
   status_ = std::move(status);
-  if (method_ != nullptr) Handled(status_.code);
+  if (method_ != nullptr) Handled({status_.code, status_.message});
 }
 
-void GrpcCall::Handled(RpcCode code) {
+void GrpcCall::Handled(RpcOutcome outcome) {
   RpcObserver* const observer = host_->options().observer;
   if (observer == nullptr) return;
-  observer->Handled(*method_, code, host_->options().clock->MonotonicNs() - received_ns_);
+  outcome.took_ns = host_->options().clock->MonotonicNs() - received_ns_;
+  observer->Handled(*method_, outcome, std::move(trace_));
 }
 
 void GrpcCall::Advance(std::unique_lock<std::mutex>* lock) {
@@ -406,7 +408,7 @@ void GrpcCall::OnDone(bool) {
     std::lock_guard lock(mutex_);
     done_ = true;
     waiting_.clear();
-    if (!ended_ && method_ != nullptr) Handled(RpcCode::kCanceled);
+    if (!ended_ && method_ != nullptr) Handled({RpcCode::kCanceled, {}});
     ended_ = true;
   }
   Settle();

@@ -374,7 +374,9 @@ NativeCall* Http2Session::StartCall(int32_t stream_id, const Method* method) {
   ++call_count_;
   LoopCounters::Add(&context_->counters->streams, 1);
   nghttp2_session_set_stream_user_data(session_, stream_id, call);
-  if (context_->options->observer != nullptr) context_->options->observer->Started(*method);
+  if (context_->options->observer != nullptr) {
+    call->trace_ = context_->options->observer->Started(*method, *call);
+  }
   return call;
 }
 
@@ -391,7 +393,7 @@ void Http2Session::DeadlineHit(NativeCall* call) {
   if (call->trailers_submitted_) return;
   if (!call->queue_.empty()) {
     // Half a message may be out and the window never open again: only a reset says so.
-    if (!call->finishing_) Handled(call, RpcCode::kDeadlineExceeded);
+    if (!call->finishing_) Handled(call, {RpcCode::kDeadlineExceeded, kDeadlineText});
     return Reset(call, NGHTTP2_CANCEL);
   }
   Finish(call, {RpcCode::kDeadlineExceeded, std::string(kDeadlineText)});
@@ -447,7 +449,7 @@ void Http2Session::OnHalfClose(NativeCall* call) {
 void Http2Session::OnStreamClosed(NativeCall* call) {
   if (!call->finishing_) {
     call->cancelled_.store(true, std::memory_order_relaxed);
-    Handled(call, RpcCode::kCanceled);
+    Handled(call, {RpcCode::kCanceled, {}});
   }
   call->over_.store(true, std::memory_order_release);
   if (call->deadline_timer_ != 0) context_->loop->CancelTimer(call->deadline_timer_);
@@ -501,7 +503,7 @@ void Http2Session::Finish(NativeCall* call, RpcStatus status) {
   if (call->finishing_) return;
   call->finishing_ = true;
   call->status_ = std::move(status);
-  Handled(call, call->status_.code);
+  Handled(call, {call->status_.code, call->status_.message});
   Continue(call);
 }
 
@@ -510,14 +512,14 @@ void Http2Session::Reply(NativeCall* call, Message message) {
   Queue(call, std::move(message));
   if (call->finishing_) return;
   call->finishing_ = true;
-  Handled(call, RpcCode::kOk);
+  Handled(call, {});
   Continue(call);
 }
 
-void Http2Session::Handled(NativeCall* call, RpcCode code) {
+void Http2Session::Handled(NativeCall* call, RpcOutcome outcome) {
   if (context_->options->observer == nullptr) return;
-  context_->options->observer->Handled(
-      *call->method_, code, context_->options->clock->MonotonicNs() - call->received_ns_);
+  outcome.took_ns = context_->options->clock->MonotonicNs() - call->received_ns_;
+  context_->options->observer->Handled(*call->method_, outcome, std::move(call->trace_));
 }
 
 void Http2Session::Continue(NativeCall* call) {
@@ -619,7 +621,7 @@ void Http2Session::Pulled(NativeCall* call, Bytes bytes) {
 }
 
 void Http2Session::PullFailed(NativeCall* call, RpcStatus status) {
-  if (!call->finishing_) Handled(call, status.code);
+  if (!call->finishing_) Handled(call, {status.code, status.message});
   Reset(call, NGHTTP2_INTERNAL_ERROR);
 }
 

@@ -73,7 +73,7 @@ class Http2Session final : public Protocol {
   void SubmitTrailers(NativeCall* call);
   void SubmitTrailersOnly(int32_t stream_id, NativeCall* call, std::string_view http_status,
                           const RpcStatus& status);
-  void Handled(NativeCall* call, RpcCode code);
+  void Handled(NativeCall* call, RpcOutcome outcome);
   void Reset(NativeCall* call, uint32_t error_code);
   // A request that breaks HTTP's rules: the stream ends, the connection goes on.
   void ResetMalformed(int32_t stream_id);

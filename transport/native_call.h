@@ -119,6 +119,7 @@ class NativeCall final : public ServerCall, public std::enable_shared_from_this<
   SendQueue queue_;
   RpcStatus status_;
   std::unique_ptr<CallHandler> handler_;
+  std::unique_ptr<RpcTrace> trace_;  // the observer's
   EventLoop::TimerId deadline_timer_ = 0;
   // The session's list of open calls, and what keeps this one alive in it.
   NativeCall* next_ = nullptr;

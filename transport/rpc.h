@@ -145,14 +145,30 @@ class RequestMessages {
   std::optional<Bytes> held_;
 };
 
-// Probes a transport calls per call; the server turns them into grpc_server_* metrics. Any thread.
+// What an observer remembers of one call from its start to its end. The call owns it meanwhile.
+class RpcTrace {
+ public:
+  virtual ~RpcTrace() = default;
+};
+
+struct RpcOutcome {
+  RpcCode code = RpcCode::kOk;
+  std::string_view message;  // empty where the client hears none; valid during Handled
+  int64_t took_ns = 0;
+};
+
+// Probes a transport calls per call; the server turns them into grpc_server_* metrics and spans.
+// Any thread. Every call that Started ends with Handled, once.
 class RpcObserver {
  public:
   virtual ~RpcObserver() = default;
-  virtual void Started(const Method& method) = 0;
+  // `call` is asked during Started only. The answer comes back with Handled; null: there is nothing
+  // to remember.
+  virtual std::unique_ptr<RpcTrace> Started(const Method& method, const ServerCall& call) = 0;
   virtual void MessageReceived(const Method& method, size_t bytes) = 0;
   virtual void MessageSent(const Method& method, size_t bytes) = 0;
-  virtual void Handled(const Method& method, RpcCode code, int64_t took_ns) = 0;
+  virtual void Handled(const Method& method, const RpcOutcome& outcome,
+                       std::unique_ptr<RpcTrace> trace) = 0;
 };
 
 // All methods of a server; built before Start, read-only after.

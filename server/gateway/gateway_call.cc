@@ -98,7 +98,7 @@ void GatewayCall::Listen(transport::HttpExchange::Events events) {
     events.deadline_ns = target_.deadline_ns;
   }
   exchange_->Listen(std::move(events));
-  if (target_.observer != nullptr) target_.observer->Started(*target_.method);
+  if (target_.observer != nullptr) trace_ = target_.observer->Started(*target_.method, *this);
   if (target_.method->bidi != nullptr) handler_ = target_.method->bidi(shared_from_this());
 }
 
@@ -227,8 +227,9 @@ void GatewayCall::Answer(const Bytes& message) {
 
 void GatewayCall::End(const RpcStatus& status) {
   if (target_.observer != nullptr) {
-    target_.observer->Handled(*target_.method, status.code,
-                              target_.context->clock->MonotonicNs() - received_ns_);
+    const int64_t took_ns = target_.context->clock->MonotonicNs() - received_ns_;
+    target_.observer->Handled(*target_.method, {status.code, status.message, took_ns},
+                              std::move(trace_));
   }
   if (streamed()) {
     // What ends without a word has no body, and so no type.

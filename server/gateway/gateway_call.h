@@ -91,6 +91,7 @@ class GatewayCall final : public transport::ServerCall,
   const Gateway::ReplyFn reply_;
   const int64_t received_ns_;
   std::shared_ptr<transport::WholeMessages> whole_;
+  std::unique_ptr<transport::RpcTrace> trace_;       // the observer's, from the start to the end
   std::unique_ptr<transport::CallHandler> handler_;  // loop thread, as are ...
   std::optional<RequestStream> requests_;            // of a body that follows
   bool requests_end_ = false;                        // no more of them count

@@ -1,4 +1,4 @@
-"""gRPC stubs for etcd's API, generated from proto/ into a temporary folder when first imported."""
+"""gRPC stubs for etcd's API and messages of trace collectors, generated from proto/ into a temporary folder when first imported."""
 
 import importlib
 import subprocess
@@ -10,7 +10,7 @@ import grpc
 
 ROOT = Path(__file__).resolve().parents[2]
 _NAMES = ["authpb", "mvccpb", "membershippb", "etcdserverpb", "v3lockpb", "v3electionpb",
-          "health"]
+          "health", "otlp"]
 
 
 def _generate():
@@ -29,6 +29,7 @@ mvcc = _modules["mvccpb"]
 lock = _modules["v3lockpb"]
 election = _modules["v3electionpb"]
 health = _modules["health"]
+otlp = _modules["otlp"]
 
 
 class Client:
