@@ -78,7 +78,7 @@ class Target:
     def keep(self):
         """As few inputs as reach what all of them reach take the place of the kept ones."""
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([self.program, "-merge=1", f"-max_len={INPUT_BYTES_MAX}", folder, self.kept,
+            subprocess.run([self.program, "-set_cover_merge=1", f"-max_len={INPUT_BYTES_MAX}", folder, self.kept,
                             self.grown], check=True, capture_output=True)
             named = [path for path in self.kept.iterdir() if not re.fullmatch(r"[0-9a-f]{40}", path.name)]
             contents = {path.read_bytes() for path in named}
