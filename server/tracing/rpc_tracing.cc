@@ -14,7 +14,6 @@ namespace {
 // A call that is recorded.
 struct Trace final : transport::RpcTrace {
   Span span;
-  int64_t started_ns = 0;  // monotonic
 };
 
 // Ids need not be secret, but differ between members and their lives.
@@ -57,7 +56,6 @@ std::unique_ptr<transport::RpcTrace> RpcTracing::Started(const transport::Method
     if (!sampler_.Records(trace_id)) return nullptr;
   }
   auto trace = std::make_unique<Trace>();
-  trace->started_ns = clock_->MonotonicNs();
   Span& span = trace->span;
   span.context = {trace_id, NewId<SpanId>(), 1};
   if (parent.has_value()) {
@@ -74,10 +72,9 @@ void RpcTracing::Handled(const transport::Method& method, const transport::RpcOu
                          std::unique_ptr<transport::RpcTrace> trace) {
   others_->Handled(method, outcome, nullptr);
   if (trace == nullptr) return;
-  auto* const recorded = static_cast<Trace*>(trace.get());
-  Span& span = recorded->span;
+  Span& span = static_cast<Trace*>(trace.get())->span;
   // Steps of the wall clock do not change how long a call took.
-  span.end_ns = span.start_ns + clock_->MonotonicNs() - recorded->started_ns;
+  span.end_ns = span.start_ns + outcome.took_ns;
   span.code = outcome.code;
   if (IsServerError(outcome.code)) span.message = std::string(outcome.message);
   exporter_->Add(std::move(span));
