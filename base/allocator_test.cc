@@ -13,16 +13,12 @@
 
 #include "base/bounded_queue.h"
 #include "base/random.h"
+#include "base/sanitizer.h"
 #include "base/size_class.h"
 #include "base/test_seed.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if QUORATE_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define QUORATE_SANITIZED 1
-#else
-#define QUORATE_SANITIZED 0
 #endif
 
 #if !QUORATE_SANITIZED
@@ -286,7 +282,7 @@ TEST_CASE("A size class holds what it is chosen for and wastes at most a quarter
 }
 
 TEST_CASE("The address sanitizer sees use of freed arena memory and overruns") {
-#if defined(__SANITIZE_ADDRESS__)
+#if QUORATE_ADDRESS_SANITIZER
   const auto allocator = Create("arena");
   for (const size_t size : {100, 5000, 200'000}) {
     auto* memory = static_cast<char*>(allocator->Allocate(size));

@@ -20,12 +20,13 @@
 
 #include "base/allocator_rows.h"
 #include "base/check.h"
+#include "base/sanitizer.h"
 #include "base/size_class.h"
 #include "base/spin_lock.h"
 #include "base/text.h"
 #include "base/thread_slot.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if QUORATE_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/lsan_interface.h>
 #endif
@@ -49,7 +50,7 @@ constexpr size_t CachedBlocks(size_t size_class) {
 
 // The address sanitizer treats free blocks as its own malloc's, and looks for pointers to living
 // objects in the regions.
-#if defined(__SANITIZE_ADDRESS__)
+#if QUORATE_ADDRESS_SANITIZER
 void Forbid(void* memory, size_t size) { ASAN_POISON_MEMORY_REGION(memory, size); }
 void Permit(void* memory, size_t size) { ASAN_UNPOISON_MEMORY_REGION(memory, size); }
 void RegionMapped(void* memory, size_t size) { __lsan_register_root_region(memory, size); }

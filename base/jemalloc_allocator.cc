@@ -6,6 +6,7 @@
 // to mmap, munmap and madvise come here, where they are counted.
 #include "base/allocator_rows.h"
 #include "base/check.h"
+#include "base/sanitizer.h"
 #include "base/text.h"
 
 #if defined(QUORATE_HAVE_JEMALLOC)
@@ -17,7 +18,7 @@
 
 #include "base/allocation_counts.h"
 
-#if defined(__SANITIZE_THREAD__)
+#if QUORATE_THREAD_SANITIZER
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -60,7 +61,7 @@ namespace {
 
 // jemalloc's code is not instrumented: the thread sanitizer cannot see that a block which one
 // thread frees and another gets was handed over by its atomics.
-#if defined(__SANITIZE_THREAD__)
+#if QUORATE_THREAD_SANITIZER
 char tsan_hand_over;
 void TellFreed() { __tsan_release(&tsan_hand_over); }
 void TellAllocated() { __tsan_acquire(&tsan_hand_over); }

@@ -13,10 +13,11 @@
 #include <vector>
 
 #include "base/allocator.h"
+#include "base/sanitizer.h"
 #include "engine/engine.h"
 #include "proto/raft_internal.pb.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if QUORATE_SANITIZED
 #define QUORATE_HEAP_COUNTED 0  // a sanitizer has operator new for itself
 #else
 #define QUORATE_HEAP_COUNTED 1

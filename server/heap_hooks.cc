@@ -4,8 +4,9 @@
 #include <cstdlib>
 
 #include "base/heap_sampler.h"
+#include "base/sanitizer.h"
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !QUORATE_SANITIZED
 
 void* operator new(size_t size) {
   void* const memory = std::malloc(size == 0 ? 1 : size);

@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "base/sanitizer.h"
 #include "transport/native_loop.h"
 #include "transport/raw_peer.h"
 #include "transport/test_service.h"
@@ -20,7 +21,7 @@
 namespace quorate::transport {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if QUORATE_SANITIZED
 constexpr bool kMemoryIsOurs = false;  // the sanitizer keeps freed memory and shadows
 #else
 constexpr bool kMemoryIsOurs = true;

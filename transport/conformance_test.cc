@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/sanitizer.h"
 #include "transport/test_service.h"
 
 namespace quorate::transport {
@@ -13,7 +14,7 @@ namespace {
 std::string EachTransport() {
   std::vector<std::string> names;
   for (const ServerTransportRow& row : ServerTransportRegistry()) {
-#ifdef __SANITIZE_THREAD__
+#if QUORATE_THREAD_SANITIZER
     // Debian's libgrpc is not built for the thread sanitizer, which then sees none of its locks.
     if (row.name == "grpc") continue;
 #endif

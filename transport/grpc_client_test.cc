@@ -1,5 +1,7 @@
 // The native server under a client that nobody here wrote: grpc++'s generic stub.
-#ifndef __SANITIZE_THREAD__  // Debian's libgrpc is not built for it: all its locks are invisible
+#include "base/sanitizer.h"
+
+#if !QUORATE_THREAD_SANITIZER  // Debian's libgrpc is not built for it: all its locks are invisible
 #include <grpc/support/log.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>

@@ -2,8 +2,8 @@
 """Runs the fuzz targets of a build for some CPU time each, side by side on all cores.
 
 A target begins with its kept inputs (tests/fuzz/corpus/NAME) and with what earlier runs on this machine
-found worth keeping (FUZZ_BUILD/corpus/NAME). An input that ends a target is a finding: it is left in
-FUZZ_BUILD/findings and the command to see it again is printed. --keep makes the kept inputs anew, as few as
+found worth keeping (build/asan/corpus/NAME). An input that ends a target is a finding: it is left in
+build/asan/findings and the command to see it again is printed. --keep makes the kept inputs anew, as few as
 reach the same code. --record adds what was run to tests/fuzz/hours.tsv.
 
 usage: fuzz.py [--build FOLDER] [--seconds N] [--seed N] [--keep] [--record] [NAME...]
@@ -112,7 +112,7 @@ def record(name, cpu, inputs, edges, found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--build", type=Path, default=ROOT / "build" / "fuzz")
+    parser.add_argument("--build", type=Path, default=ROOT / "build" / "asan")
     parser.add_argument("--seconds", type=int, default=60, help="of CPU time for each target (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
