@@ -34,7 +34,7 @@ std::unique_ptr<KvBackend> Reopen(FaultFileEnv* env, const MemoryTuning& tuning 
 // Batches with their history, so that any state found on disk can be told and judged.
 class History {
  public:
-  explicit History(Random& random) : random_(random), source_(random) {}
+  explicit History(Random& random) : source_(random) {}
 
   absl::Status Write(KvBackend& backend) {
     // After a crash the batches that were lost are other ones than before.
@@ -60,7 +60,6 @@ class History {
   uint64_t size() const { return states_.size() - 1; }
 
  private:
-  Random& random_;
   BatchSource source_;
   std::vector<Model> states_ = std::vector<Model>(1);
   uint64_t synced_ = 0;
