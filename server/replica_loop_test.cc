@@ -76,13 +76,14 @@ class Member {
     loop_options.step_elsewhere_max = step_elsewhere_max;
     loop = std::make_unique<ReplicaLoop>(
         loop_options, ReplicaLoop::Parts{replica_.get(), log_.get(), log_writer_.get(),
-                                         backend_writer_.get(), &workers_, &peers_, &clock_});
+                                         backend_writer_.get(), workers_.get(), &peers_, &clock_});
     log_writer_->Start();
     backend_writer_->Start();
     loop->Start();
   }
   ~Member() {
     loop->Stop();
+    workers_.reset();  // what is under way there tells the loop
     backend_writer_.reset();
     log_writer_.reset();
   }
@@ -93,7 +94,7 @@ class Member {
   Random random_{1};
   NoPeers peers_;
   NoStreams streams_;
-  WorkerPool workers_{1};
+  std::unique_ptr<WorkerPool> workers_ = std::make_unique<WorkerPool>(1);
   std::unique_ptr<Allocator> allocator_ = Must(CreateAllocator("malloc", {}));
   std::unique_ptr<kv::KvBackend> backend_;
   std::unique_ptr<log::LogStore> log_ = log::CreateMemoryLog({});

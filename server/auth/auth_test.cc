@@ -2,6 +2,7 @@
 // asked by tests/api/auth_test.py, with keys of every kind.
 #include <catch2/catch.hpp>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -69,8 +70,8 @@ TEST_CASE("passwords: what is no hash is nobody's") {
 }
 
 TEST_CASE("password work: so many at a time, so many in line, the rest is refused") {
-  WorkerPool workers(3);
-  PasswordWork work({.running_max = 2, .waiting_max = 2}, &workers);
+  auto workers = std::make_unique<WorkerPool>(3);
+  PasswordWork work({.running_max = 2, .waiting_max = 2}, workers.get());
   std::mutex mutex;
   std::condition_variable changed;
   int running = 0, most = 0, done = 0;
@@ -92,6 +93,7 @@ TEST_CASE("password work: so many at a time, so many in line, the rest is refuse
   changed.notify_all();
   changed.wait(lock, [&] { return done == 4; });
   CHECK(most == 2);
+  workers.reset();  // the last piece still uses what the test has on its stack
 }
 
 class FakeClock final : public Clock {

@@ -18,7 +18,7 @@ class PasswordWork {
     size_t running_max = 1;
     size_t waiting_max = 4096;
   };
-  // `workers` outlives this, and finishes what is under way before it goes.
+  // `workers` ends before this does: what is under way there comes back here for the next piece.
   PasswordWork(const Options& options, WorkerPool* workers)
       : options_(options), workers_(workers) {}
 
