@@ -2,8 +2,8 @@
 """Runs the fuzz targets of a build for some CPU time each, side by side on all cores.
 
 A target begins with its kept inputs (tests/fuzz/corpus/NAME) and with what earlier runs on this machine
-found worth keeping (build/asan/corpus/NAME). An input that ends a target is a finding: it is left in
-build/asan/findings and the command to see it again is printed. --keep makes the kept inputs anew, as few as
+found worth keeping (corpus/NAME in the build folder). An input that ends a target is a finding: it is left in
+findings/ there and the command to see it again is printed. --keep makes the kept inputs anew, as few as
 reach the same code. --record adds what was run to tests/fuzz/hours.tsv.
 
 usage: fuzz.py [--build FOLDER] [--seconds N] [--seed N] [--keep] [--record] [NAME...]
